@@ -1,0 +1,1 @@
+"""The control process: journal ingest, trace store, directory of consumers and keys."""

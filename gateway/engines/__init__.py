@@ -1,0 +1,1 @@
+"""Engine processes: shim, states, slots. Used by the supervisor only."""

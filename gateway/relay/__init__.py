@@ -1,0 +1,1 @@
+"""One request, top to bottom: route, chain, target, answer. Knows no plugin and no engine."""
