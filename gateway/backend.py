@@ -1,0 +1,98 @@
+"""The backend contract: a backend *describes* a model server, it owns neither process nor socket.
+
+One file, `backends/<engine>.py`, exports `Settings` (a `BaseSettings`) and `Backend` (a `BaseBackend`). The file's
+name is the key in the config:
+
+    backends:
+      qwen:
+        llama_cpp: {model: ./models/qwen.gguf}
+
+The supervisor starts, probes and stops what `launch` describes; the worker connects to `endpoints`, or to the port
+that the supervisor chose. Third parties register under the entry-point group `tollkeeper.backends`.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+
+class BaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a plugin or backend: immutable, unknown keys refused. Repeat `frozen=True` in subclasses."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One address of a server that somebody else runs. `url` is http://, https:// or http+unix://."""
+
+    url: str
+    weight: int = 1
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """How the supervisor starts an engine. `argv` is executed as it stands, never through a shell.
+
+    `environment` is added to the supervisor's small allow-list; `ready` is the path whose 2xx answer means "model
+    loaded"; `alive` is a path that the engine answers even while it is busy.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = {}
+    ready: str = "/health"
+    alive: str = "/health"
+
+
+class Blame(Enum):
+    """Whose fault a failed answer is. `UNCLEAR` ejects an endpoint only when seen from two consumers."""
+
+    CLIENT = "client"
+    ENDPOINT = "endpoint"
+    UNCLEAR = "unclear"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+class BaseBackend(Generic[S]):
+    """What every backend says about itself. Class attributes are defaults; settings may override them in `__init__`.
+
+    `slots`: how many requests the engine takes at once, 0 for "do not count". `reports_usage`: does it send a usage
+    chunk on streams when asked by `stream_options.include_usage`. `health`: the path of the active check, "" for none.
+    """
+
+    slots: int = 0
+    reports_usage: bool = True
+    health: str = ""
+    start_timeout: float = 120.0  # seconds from launch to ready
+    stop_timeout: float = 10.0  # seconds from SIGTERM to SIGKILL
+
+    def __init__(self, name: str, settings: S) -> None:
+        self.name = name
+        self.settings = settings
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Addresses of servers that somebody else runs; empty for an engine that the supervisor starts."""
+        return ()
+
+    def launch(self, port: int) -> Launch | None:
+        """How to start the engine so that it listens on 127.0.0.1:`port`; None when somebody else runs it."""
+        return None
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong before anything is started (a missing file, an engine that is not installed), in sentences."""
+        return ()
+
+    def model_name(self, model: str) -> str:
+        """What the server calls the registry's `model`; the body's `model` field is rewritten to it."""
+        return model
+
+    def request_headers(self) -> Mapping[str, str]:
+        """Headers for the server, such as its own credential. They replace a client's headers of the same name."""
+        return {}
+
+    def blame(self, status: int, body: bytes) -> Blame:
+        """Whose fault an answer with `status` >= 500 is; `body` is its beginning (at most 4 KB)."""
+        return Blame.ENDPOINT if status in (502, 503, 504) else Blame.UNCLEAR
+
+
+AnyBackend = BaseBackend[Any]

@@ -1,0 +1,71 @@
+"""Values with a unit, as they stand in the config: `5s`, `10MB`, `100/min`. Each type parses itself."""
+
+import re
+from typing import Any, Self
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+_PERIODS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
+            "d": 86400, "day": 86400}  # fmt: skip
+_NUMBER = r"(\d[\d_]*(?:\.\d+)?)"
+
+
+class Seconds(float):
+    """A duration in seconds, written `250ms`, `5s`, `10m`, `2h`, `1d`, or a plain number of seconds."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return cls(value)
+        match = re.fullmatch(_NUMBER + r"\s*(ms|s|min|m|h|d)", value.strip()) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError(f"{value!r} is not a duration; write 250ms, 5s, 10m, 2h or 1d")
+        return cls(float(match[1]) * _SECONDS[match[2]])
+
+
+class Bytes(int):
+    """A size in bytes, written `512KB`, `10MB`, `2GB` (powers of ten), `10MiB` (powers of two), or a plain number."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return cls(value)
+        match = re.fullmatch(_NUMBER + r"\s*([kmg]i?b|b|)", value.strip().lower()) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError(f"{value!r} is not a size; write 512KB, 10MB, 2GB or 10MiB")
+        return cls(float(match[1]) * _BYTES[match[2]])
+
+
+class Rate:
+    """So many units per period, written `100/min`, `10/s`, `5_000/h`, or `unlimited` (count 0).
+
+    `count` is units, `period` seconds.
+    """
+
+    __slots__ = ("count", "period")
+
+    def __init__(self, count: int, period: int) -> None:
+        self.count = count
+        self.period = period
+
+    @property
+    def unlimited(self) -> bool:
+        return self.count == 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rate) and (self.count, self.period) == (other.count, other.period)
+
+    def __hash__(self) -> int:
+        return hash((self.count, self.period))
+
+    def __repr__(self) -> str:
+        return "unlimited" if self.unlimited else f"{self.count}/{self.period}s"
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        if value == "unlimited":
+            return cls(0, 1)
+        match = re.fullmatch(r"([1-9][\d_]*)\s*/\s*([a-z]+)", value.strip()) if isinstance(value, str) else None
+        if match is None or match[2] not in _PERIODS:
+            raise ValueError(f"{value!r} is not a rate; write 10/s, 100/min, 5_000/h, 50_000/day or unlimited")
+        return cls(int(match[1]), _PERIODS[match[2]])
