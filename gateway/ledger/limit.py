@@ -1,0 +1,99 @@
+"""The values of the ledger: limits, what a worker asks, what an authority answers.
+
+They travel between processes as msgpack, so every message is an immutable, array-like, tagged Struct.
+Costs, leases and figures are integers in *milli-units* (a cost of 0.5 units is 500); `count`, `burst` and `limit`
+are whole units. Times are integer microseconds.
+"""
+
+import msgspec
+
+
+class Rate(msgspec.Struct, frozen=True, array_like=True, tag="rate"):
+    """`count` units per `period_us`, and at most `burst` units at once. `key` names the bucket."""
+
+    key: str
+    count: int
+    period_us: int
+    burst: int
+
+
+class Quota(msgspec.Struct, frozen=True, array_like=True, tag="quota"):
+    """`limit` units per calendar month of `zone` (an IANA name). `key` names the counter, without the month."""
+
+    key: str
+    limit: int
+    zone: str = "UTC"
+
+
+Limit = Rate | Quota
+
+
+class Need(msgspec.Struct, frozen=True, array_like=True):
+    """One limit and what is wanted of it: `cost` milli-units, more than 0 in an `Ask`."""
+
+    limit: Limit
+    cost: int
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
+    """All `needs` or none. `lease`: milli-units wanted beyond the cost, to be spent by the worker alone (0: none).
+
+    `charge` is the request's internal id. It also names the lease that the answer may bring.
+    """
+
+    charge: str
+    needs: tuple[Need, ...]
+    lease: int = 0
+
+
+class Refund(msgspec.Struct, frozen=True, array_like=True, tag="refund"):
+    """Corrects a charge after the fact: each need gets its `cost` back, or, where that is negative, owes it as debt."""
+
+    charge: str
+    needs: tuple[Need, ...]
+    period: str
+
+
+class Return(msgspec.Struct, frozen=True, array_like=True, tag="return"):
+    """Ends the lease that `charge` brought: `units` of it (0 or more) were not spent, the rest was."""
+
+    charge: str
+    limits: tuple[Limit, ...]
+    units: int
+    period: str
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """How one limit stands: milli-units `remaining` and `used`, and the time until a rate is full or a month ends."""
+
+    remaining: int
+    reset_us: int
+    used: int
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
+    """Every need is charged. The worker may also spend `lease` milli-units until `lease_us` after it asked.
+
+    `period` is the month charged ("2026-11"; empty where no need is a quota). `standings` are in the order of the
+    needs, after this charge and lease.
+    """
+
+    charge: str
+    lease: int
+    lease_us: int
+    period: str
+    standings: tuple[Standing, ...]
+
+
+class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
+    """Nothing is charged. Need number `index` refuses longest, for `wait_us`; an `unsatisfiable` cost never fits it."""
+
+    charge: str
+    index: int
+    wait_us: int
+    standings: tuple[Standing, ...]
+    unsatisfiable: bool
+
+
+class LedgerDown(Exception):
+    """The authority cannot be asked: nothing is known about what was charged."""
