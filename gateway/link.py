@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.exchange import Credential
 from gateway.ledger.limit import Ask, Denial, Grant, Refund, Return
 from gateway.tasks import spawn
 
@@ -120,20 +121,6 @@ class EngineStates(Message, frozen=True):
     """State of each supervised engine, by backend; pushed whole on every change."""
 
     states: dict[str, str]
-
-
-class Credential(Message, frozen=True):
-    """A key as the directory knows it: who holds it and what it may do. Never the key itself."""
-
-    id: str
-    consumer: str
-    tier: str
-    project: str = ""
-    expires: float = 0.0  # unix seconds; 0: never
-    models: tuple[str, ...] = ()  # the consumer's patterns; empty: all
-    routes: tuple[str, ...] = ()
-    key_models: tuple[str, ...] = ()  # the key's own, which narrow them further
-    key_routes: tuple[str, ...] = ()
 
 
 class LookUp(Message, frozen=True):

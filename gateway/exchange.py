@@ -1,0 +1,175 @@
+"""One request and its answer, as plugins and the core see them. Every field has one writer, named beside it."""
+
+import enum
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.errors import GatewayError
+
+
+class Credential(msgspec.Struct, frozen=True, array_like=True):
+    """A key as the directory knows it: who holds it and what it may do. Never the key itself."""
+
+    id: str
+    consumer: str
+    tier: str
+    project: str = ""
+    expires: float = 0.0  # unix seconds; 0: never
+    models: tuple[str, ...] = ()  # the consumer's patterns; empty: all
+    routes: tuple[str, ...] = ()
+    key_models: tuple[str, ...] = ()  # the key's own, which narrow them further
+    key_routes: tuple[str, ...] = ()
+
+
+class Reply:
+    """An answer: made by a plugin, or an upstream's on its way to the client.
+
+    `headers` are pairs of lower-case names and values. `body` is the whole body, or an iterator of pieces. A plugin's
+    `response` hook may change status and headers; the body is bytes there only if the plugin says `buffers = True`.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | AsyncIterator[bytes] = b""
+    ) -> None:
+        self.status = status
+        self.headers = [] if headers is None else headers
+        self.body = body
+
+
+class Outcome(enum.Enum):
+    """How a request ended; the rows of the table in the relay's README. The value stands in traces and metrics."""
+
+    COMPLETE = "complete"
+    REFUSED = "refused"  # by a plugin before anything was charged, or by a limit
+    TURNED_AWAY = "turned_away"  # after the quota: no such model, queue full, engine not ready
+    ANSWERED = "answered"  # by a plugin, without an upstream
+    LEFT_WAITING = "left_waiting"  # the client left while queued or while a model loads
+    NOT_REACHED = "not_reached"
+    UPSTREAM_REJECTED = "upstream_rejected"  # its 4xx
+    UPSTREAM_FAILED = "upstream_failed"  # its 5xx, or no first byte
+    ENGINE_DIED = "engine_died"
+    BROKEN = "broken"  # after the first byte
+    LEFT = "left"  # the client, after the upstream was asked
+    WORKER_LOST = "worker_lost"
+    FAILED = "failed"  # a bug of ours
+
+    @property
+    def keeps_units(self) -> bool:
+        """Whether the units reserved for the request stay charged."""
+        return self not in _RETURNED
+
+
+_RETURNED = frozenset((Outcome.REFUSED, Outcome.TURNED_AWAY, Outcome.LEFT_WAITING, Outcome.NOT_REACHED, Outcome.FAILED))
+
+
+class Head(Protocol):
+    """A request's head as the server read it; names are lower-case bytes."""
+
+    def get(self, name: bytes) -> bytes | None: ...
+    def get_all(self, name: bytes) -> list[bytes]: ...
+
+
+class Exchange:
+    """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
+
+    __slots__ = (
+        "body", "client_wants_usage", "connect", "cost", "credential", "error", "fields", "first_byte", "forwarded",
+        "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "month", "notes", "outcome",
+        "path", "peer", "query", "queued", "received", "reply", "request_id", "route", "rule", "scheme", "sent",
+        "status", "stream", "tier", "tokens", "units", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
+        # the request, as it came (worker)
+        self.id = id  # 128 bits, ours: the key in ledger, journal and store
+        self.request_id = id  # what the client calls it, where it may; only echoed and stored
+        self.head = head
+        self.method = method
+        self.path = path  # normalised: matched, limited, logged and forwarded
+        self.query = ""
+        self.peer = ""  # address
+        self.scheme = "http"
+        self.received = received  # monotonic seconds
+        self.generation = 0
+        self.route = ""  # the template that matched (router)
+        # the body, once it is read (core, before the first plugin that needs it)
+        self.body: bytes | None = None
+        self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep
+        self.model_asked = ""
+        self.model = ""  # in the registry
+        self.stream = False
+        self.client_wants_usage = False
+        self.cost = 0  # milli-units: route cost x model cost
+        # who (authentication plugins)
+        self.credential: Credential | None = None
+        self.tier = ""  # quota: the tier that was applied
+        # what was charged (quota)
+        self.units = 0  # milli-units reserved
+        self.month: tuple[str, str] = ("", "")  # quota key and period
+        self.rule = ""  # the rule that refused
+        # the answer (core; `lines` by anybody)
+        self.lines: list[str] = []  # complete header lines for the client, each ending in CRLF
+        self.reply: Reply | None = None
+        self.error: GatewayError | None = None
+        self.status = 0
+        self.outcome: Outcome | None = None
+        self.tokens = Tokens()
+        self.sent = 0  # body bytes handed to the client
+        # seconds spent (core); `forwarded` and `first_byte` are monotonic moments, 0: not yet
+        self.queued = 0.0
+        self.loading = 0.0
+        self.connect = 0.0
+        self.forwarded = 0.0
+        self.first_byte = 0.0
+        self.upstream: Upstream | None = None
+        # a plugin's private memory of this request, under the plugin itself
+        self.notes: dict[object, Any] = {}
+
+    def header(self, name: str) -> str | None:
+        """The first value of a request header (`name` in lower case), or None."""
+        value = self.head.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    def set_header(self, name: str, value: str) -> None:
+        """Add a header to whatever answer the client gets, a refusal included."""
+        if "\r" in value or "\n" in value:
+            raise ValueError(f"header {name} holds a line break")
+        self.lines.append(f"{name}: {value}\r\n")
+
+    def set_field(self, name: str, value: Any) -> None:
+        """Replace a field of the JSON body; the body is encoded again before it is forwarded."""
+        assert self.fields is not None, "the plugin must say needs = 'body'"
+        self.fields[name] = msgspec.Raw(msgspec.json.encode(value))
+        self.body = None
+
+
+class Tokens:
+    """Tokens of one request. `source`: none, counted (by the engine) or estimated (by us)."""
+
+    __slots__ = ("cached", "completion", "prompt", "source")
+
+    def __init__(self) -> None:
+        self.prompt = 0
+        self.completion = 0
+        self.cached = 0
+        self.source = "none"
+
+
+class Upstream:
+    """Where a request went (core)."""
+
+    __slots__ = ("attempts", "backend", "endpoint", "load", "status")
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        self.endpoint = ""
+        self.load = ""  # which run of a supervised engine
+        self.status = 0
+        self.attempts = 0
+
+
+Fields = Mapping[str, msgspec.Raw]
