@@ -118,7 +118,7 @@ class Route(Section, frozen=True):
     """A path and where it leads. `path` is exact, or a prefix when it ends in `/*`."""
 
     path: str
-    to: str  # `models`, or a backend's name
+    to: str = "models"  # where the body's `model` leads, or a backend's name
     methods: tuple[str, ...] = ()  # empty: every method but TRACE and CONNECT
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     auth: Literal["required", "optional", "none"] = "required"

@@ -7,6 +7,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _PERIODS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
             "d": 86400, "day": 86400}  # fmt: skip
+_PERIOD_NAMES = {1: "s", 60: "min", 3600: "h", 86400: "day"}
 _NUMBER = r"(\d[\d_]*(?:\.\d+)?)"
 
 
@@ -22,6 +23,9 @@ class Seconds(float):
             raise ValueError(f"{value!r} is not a duration; write 250ms, 5s, 10m, 2h or 1d")
         return cls(float(match[1]) * _SECONDS[match[2]])
 
+    def plain(self) -> float:
+        return float(self)
+
 
 class Bytes(int):
     """A size in bytes, written `512KB`, `10MB`, `2GB` (powers of ten), `10MiB` (powers of two), or a plain number."""
@@ -35,11 +39,14 @@ class Bytes(int):
             raise ValueError(f"{value!r} is not a size; write 512KB, 10MB, 2GB or 10MiB")
         return cls(float(match[1]) * _BYTES[match[2]])
 
+    def plain(self) -> int:
+        return int(self)
+
 
 class Rate:
     """So many units per period, written `100/min`, `10/s`, `5_000/h`, or `unlimited` (count 0).
 
-    `count` is units, `period` seconds.
+    `count` is units; `period` is the seconds of a second, a minute, an hour or a day.
     """
 
     __slots__ = ("count", "period")
@@ -59,7 +66,10 @@ class Rate:
         return hash((self.count, self.period))
 
     def __repr__(self) -> str:
-        return "unlimited" if self.unlimited else f"{self.count}/{self.period}s"
+        return "unlimited" if self.unlimited else f"{self.count}/{_PERIOD_NAMES[self.period]}"
+
+    def plain(self) -> str:
+        return repr(self)
 
     @classmethod
     def parse(cls, value: Any) -> Self:
