@@ -1,0 +1,102 @@
+"""The supervisor's view of all boards: their sum, what dead workers left, and gauges, as Prometheus text."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from gateway.metrics import BY_NAME, METRICS, OTHER, SERIES, Board, Metric, Reader, Series, make_board_file
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric as Family
+
+Readings = Iterable[tuple[tuple[str, ...], float]]  # (label values, value) of each series of a gauge
+
+
+class Fold:
+    """Sums boards into one exposition. `own` is the board of this process (the supervisor's counters).
+
+    A dead board's counters and histograms go into the base, so totals never fall; its gauges end with it.
+    """
+
+    def __init__(self) -> None:
+        self._gauges: dict[str, Callable[[], Readings]] = {}
+        self._boards: dict[str, Reader] = {}
+        self._base: Series = {}
+        file = make_board_file()
+        self.own = Board(file)
+        self.adopt("own", file)
+
+    def adopt(self, name: str, file: int) -> None:
+        """Count the board of process `name` from now on; the descriptor is taken over (the child has its own)."""
+        self._boards[name] = Reader(file)
+
+    def retire(self, name: str) -> None:
+        """The process is dead: keep its totals, let its memory go."""
+        reader = self._boards.pop(name)
+        for series, slots in reader.read().items():
+            if BY_NAME[series[0]].kind != "gauge":
+                self._add(self._base, series, slots)
+        reader.close()
+
+    def gauge(self, name: str, read: Callable[[], Readings]) -> None:
+        """Ask `read` for a gauge at each exposition. Raises KeyError for a name that is not defined."""
+        self._gauges[BY_NAME[name].name] = read
+
+    def exposition(self) -> bytes:
+        """All metrics in the Prometheus text format 0.0.4."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> "Iterator[Family]":
+        """What prometheus-client asks of a collector."""
+        total: Series = {}
+        for series, slots in self._base.items():
+            self._add(total, series, slots)
+        for reader in self._boards.values():
+            for series, slots in reader.read().items():
+                self._add(total, series, slots)
+        for name, read in self._gauges.items():
+            for labels, value in read():
+                self._add(total, (name, *labels), [value])
+        by_metric: dict[str, list[tuple[tuple[str, ...], list[float]]]] = {}
+        for (name, *values), slots in sorted(total.items()):
+            by_metric.setdefault(name, []).append((tuple(values), slots))
+        return (_family(metric, by_metric.get(metric.name, [])) for metric in METRICS)
+
+    def _add(self, total: Series, series: tuple[str, ...], slots: list[float]) -> None:
+        """Add slot by slot; a metric with too many series goes on in its `other`."""
+        found = total.get(series)
+        if found is None:
+            name = series[0]
+            if len(total) >= SERIES and sum(1 for known in total if known[0] == name) >= SERIES:
+                series = (name, *(OTHER for _ in series[1:]))
+                found = total.get(series)
+        total[series] = list(slots) if found is None else [a + b for a, b in zip(found, slots, strict=True)]
+
+
+def _family(metric: Metric, series: list[tuple[tuple[str, ...], list[float]]]) -> "Family":
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    name = f"tollkeeper_{metric.name}"
+    if metric.kind == "histogram":
+        histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
+        for labels, slots in series:
+            histogram.add_metric(labels, _cumulate(metric.buckets, slots[:-1]), slots[-1])
+        return histogram
+    family = (CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily)(
+        name, metric.help, labels=metric.labels
+    )
+    for labels, (value,) in series:
+        family.add_metric(labels, value)
+    return family
+
+
+def _cumulate(bounds: tuple[float, ...], counts: list[float]) -> list[tuple[str, float]]:
+    """Prometheus wants each bucket to hold all below it, and the last to be +Inf."""
+    buckets, total = [], 0.0
+    for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets

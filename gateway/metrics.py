@@ -1,0 +1,179 @@
+"""What is measured: one table of definitions, and the shared memory in which a process counts.
+
+A `Board` lives in an anonymous file made by the supervisor and inherited by the worker: the worker adds to plain
+slots, the supervisor reads them at any time, and after the worker's death. `gateway.exposition` sums the boards.
+
+The file holds eight bytes of length, then so many bytes of directory (a JSON line `[index, name, labels…]` for each
+series), then the slots (doubles). A directory entry is complete before the length covers it, so a reader never sees
+half a series, whenever the worker dies.
+"""
+
+import mmap
+import os
+import sys
+import tempfile
+from bisect import bisect_left
+from typing import Literal, NamedTuple
+
+import msgspec
+
+OTHER = "other"  # every label of the series that takes what exceeds the bound
+SERIES = 1000  # at most so many of one metric
+
+_DIRECTORY = 512 * 1024  # bytes, the length included
+_SLOTS = 64 * 1024
+
+_FAST = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05)
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Metric(NamedTuple):
+    """One definition; `name` without the prefix `tollkeeper_`. A board's gauge counts for as long as its process."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Slots of one series: a histogram has one for each bucket, one for what is above, and the sum."""
+        return len(self.buckets) + 2 if self.buckets else 1
+
+
+METRICS = (
+    Metric("requests_total", "counter", "Requests answered; status is a class such as 2xx, 0xx for none",
+           ("route", "model", "tier", "status")),
+    Metric("request_seconds", "histogram", "Time from the request's head to the last byte of its answer",
+           ("route", "model"), _SLOW),
+    Metric("overhead_seconds", "histogram", "Time the gateway itself spent on a request", (), _FAST),
+    Metric("first_token_seconds", "histogram", "Time to the first body byte forwarded", ("model",), _SLOW),
+    Metric("tokens_total", "counter", "Tokens; kind is prompt or completion", ("model", "tier", "kind")),
+    Metric("inflight", "gauge", "Requests that a backend works on", ("backend",)),
+    Metric("rejected_total", "counter", "Requests refused; reason is the error's code", ("rule", "reason")),
+    Metric("upstream_errors_total", "counter", "Failures of upstreams; reason is the error's code",
+           ("backend", "reason")),
+    Metric("upstream_seconds", "histogram", "Time from sending to the end of the upstream's answer",
+           ("backend",), _SLOW),
+    Metric("queue_depth", "gauge", "Requests waiting for a slot", ("backend", "class")),
+    Metric("queue_seconds", "histogram", "Time waited for a slot", ("backend", "class"), _SLOW),
+    Metric("endpoint_up", "gauge", "1 while an endpoint is used", ("backend", "endpoint")),
+    Metric("engine_state", "gauge",
+           "0 stopped, 1 starting, 2 ready, 3 suspect, 4 stopping, 5 backoff, 6 failed", ("backend",)),
+    Metric("engine_restarts_total", "counter", "Engines started again", ("backend", "reason")),
+    Metric("engine_load_seconds", "histogram", "Time from an engine's launch to ready", ("backend",), _SLOW),
+    Metric("ledger_up", "gauge", "1 while the authority answers", ("authority",)),
+    Metric("ledger_seconds", "histogram", "Time a worker waited for the authority", (), _FAST),
+    Metric("store_up", "gauge", "1 while the trace store takes what is written"),
+    Metric("trace_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet"),
+    Metric("trace_dropped_total", "counter", "Records that are lost: unwritten or unreadable", ("reason",)),
+    Metric("worker_restarts_total", "counter", "Workers started again after they died"),
+    Metric("config_generation", "gauge", "The configuration in force"),
+    Metric("config_reload_success", "gauge", "1 when the last reload was taken"),
+    Metric("build_info", "gauge", "Always 1", ("version",)),
+)  # fmt: skip
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+Series = dict[tuple[str, ...], list[float]]  # (name, label values…) -> its slots
+
+
+def _entry(index: int, series: tuple[str, ...]) -> bytes:
+    return msgspec.json.encode((index, *series)) + b"\n"
+
+
+def _other(metric: Metric) -> tuple[str, ...]:
+    return (metric.name, *(OTHER for _ in metric.labels))
+
+
+_RESERVED_SLOTS = sum(metric.width for metric in METRICS)
+_RESERVED_BYTES = sum(len(_entry(_SLOTS, _other(metric))) for metric in METRICS)
+
+
+def make_board_file() -> int:
+    """An anonymous file for one board, empty; the descriptor is closed on exec unless passed on."""
+    if sys.platform == "linux":
+        file = os.memfd_create("tollkeeper-metrics", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as temporary:
+            file = os.dup(temporary.fileno())
+    os.ftruncate(file, _DIRECTORY + 8 * _SLOTS)
+    return file
+
+
+class Board:
+    """The counting side. Indexes are made once (by label values in the order of the definition) and kept.
+
+    `add` is for counters and gauges, `observe` for histograms. Where a metric has too many series, or the memory is
+    full, `index` returns the one series whose labels are all `other`.
+    """
+
+    def __init__(self, file: int) -> None:
+        """Map an empty board file; the descriptor is not needed afterwards."""
+        self._memory = mmap.mmap(file, _DIRECTORY + 8 * _SLOTS)
+        view = memoryview(self._memory)
+        self._length = view[:8].cast("Q")
+        self._slots = view[_DIRECTORY:].cast("d")
+        self._indexes: dict[tuple[str, ...], int] = {}
+        self._bounds: dict[int, tuple[float, ...]] = {}
+        self._count: dict[str, int] = {}
+        self._next = 0
+
+    def index(self, name: str, *labels: str) -> int:
+        """The series of a metric with these label values. Raises KeyError or ValueError for one not defined so."""
+        found = self._indexes.get((name, *labels))
+        return found if found is not None else self._allocate(BY_NAME[name], labels)
+
+    def add(self, index: int, value: float = 1.0) -> None:
+        self._slots[index] += value
+
+    def observe(self, index: int, value: float) -> None:
+        bounds = self._bounds[index]
+        self._slots[index + bisect_left(bounds, value)] += 1.0
+        self._slots[index + len(bounds) + 1] += value
+
+    def _allocate(self, metric: Metric, labels: tuple[str, ...]) -> int:
+        if len(labels) != len(metric.labels):
+            raise ValueError(f"{metric.name} has the labels {metric.labels}, not {labels}")
+        series = (metric.name, *labels)
+        index, length = self._next, self._length[0]
+        entry = _entry(index, series)
+        if series != _other(metric) and not self._fits(metric, length + len(entry)):
+            return self.index(*_other(metric))
+        self._memory[8 + length : 8 + length + len(entry)] = entry
+        self._length[0] = length + len(entry)
+        self._next += metric.width
+        self._count[metric.name] = self._count.get(metric.name, 0) + 1
+        self._indexes[series] = index
+        if metric.buckets:
+            self._bounds[index] = metric.buckets
+        return index
+
+    def _fits(self, metric: Metric, length: int) -> bool:
+        return (
+            self._count.get(metric.name, 0) < SERIES
+            and self._next + metric.width + _RESERVED_SLOTS <= _SLOTS
+            and 8 + length + _RESERVED_BYTES <= _DIRECTORY
+        )
+
+
+class Reader:
+    """The reading side of a board file, from any process that has the descriptor. Takes the descriptor over."""
+
+    def __init__(self, file: int) -> None:
+        self._memory = mmap.mmap(file, _DIRECTORY + 8 * _SLOTS, access=mmap.ACCESS_READ)
+        os.close(file)
+
+    def read(self) -> Series:
+        """Every series and its slots as they stand."""
+        with memoryview(self._memory) as view, view[:8].cast("Q") as length, view[_DIRECTORY:].cast("d") as slots:
+            lines = bytes(view[8 : 8 + length[0]]).splitlines()
+            result: Series = {}
+            for line in lines:
+                index, *series = msgspec.json.decode(line)
+                result[tuple(series)] = list(slots[index : index + BY_NAME[series[0]].width])
+            return result
+
+    def close(self) -> None:
+        self._memory.close()
