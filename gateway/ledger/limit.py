@@ -38,7 +38,8 @@ class Need(msgspec.Struct, frozen=True, array_like=True):
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
     """All `needs` or none. `lease`: milli-units wanted beyond the cost, to be spent by the worker alone (0: none).
 
-    `charge` is the request's internal id. It also names the lease that the answer may bring.
+    `charge` is the request's internal id. It also names the lease that the answer may bring. The keys of
+    the needs differ, and all quotas among them name one zone: a charge belongs to one month.
     """
 
     charge: str
