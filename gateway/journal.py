@@ -14,22 +14,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-
-Outcome = Literal[
-    "complete",  # the upstream's answer was handed on whole, whatever its status
-    "refused",  # by the gateway, before an upstream was contacted
-    "answered",  # by the gateway itself: a list of models, a preflight
-    "upstream_failed",  # no answer came that could be handed on
-    "upstream_broken",  # the answer broke off after its first byte
-    "timeout",  # any of the 18xx
-    "client_left",
-    "worker_lost",  # written by control for a worker that died
-    "failed",  # a bug of ours, 1900
-]
-TokenSource = Literal["none", "counted", "estimated"]
 
 _SEGMENT = 64 * 1024 * 1024  # bytes, after which the next segment begins
 _QUIET = 10.0  # seconds between two log lines about failing writes
@@ -78,14 +64,15 @@ class Closed(msgspec.Struct, array_like=True, tag="c", gc=False):
     opened: Opened
     finished: int
     status: int  # sent to the client; 0: nothing was
-    outcome: Outcome
+    outcome: str  # the value of an `exchange.Outcome`
     error: int = 0  # number in the catalogue
     cancel: str = ""  # why work was stopped early
     rule: str = ""  # the limit that refused
     units: int = 0  # milli-units kept
     tokens_in: int = 0
     tokens_out: int = 0
-    tokens_source: TokenSource = "none"
+    tokens_cached: int = 0  # of tokens_in
+    tokens_source: str = "none"  # none, counted, estimated
     upstream_status: int = 0
     retries: int = 0
     bytes_in: int = 0  # of the request's body
