@@ -2,8 +2,10 @@
 
 import msgspec
 
+from gateway.settings.check import find_problems
+from gateway.settings.demo import add_demo_keys
 from gateway.settings.load import build, read
-from gateway.settings.problem import Problem
+from gateway.settings.problem import ConfigError, Problem
 from gateway.settings.schema import Config
 
 
@@ -11,10 +13,19 @@ class Prepared(msgspec.Struct, frozen=True):
     """A configuration that may be served. `demo_keys` are keys by tier, for the banner, where `demo` is on."""
 
     config: Config
-    warnings: tuple[Problem, ...] = ()
-    demo_keys: dict[str, str] = {}
+    warnings: tuple[Problem, ...]
+    demo_keys: dict[str, str]
 
 
 def prepare(path: str) -> Prepared:
-    """What start and reload do with the file at `path`; raises ConfigError with everything that is wrong."""
-    return Prepared(build(read(path)))
+    """What start and reload do with the file at `path`.
+
+    Raises ConfigError with everything that is wrong, and OSError when the demo keys cannot be kept.
+    """
+    document = read(path)
+    config = build(document)
+    problems = find_problems(config, document)
+    if any(problem.level == "error" for problem in problems):
+        raise ConfigError(problems)
+    config, keys = add_demo_keys(config) if config.demo else (config, {})
+    return Prepared(config, tuple(problems), keys)

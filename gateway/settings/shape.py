@@ -19,7 +19,7 @@ def compare(data: Any, shape: Any, path: str = "") -> Iterator[Problem]:
         yield from _struct(data, shape, path)
     elif get_origin(shape) is dict:
         yield from _mapping(data, get_args(shape)[1], path)
-    elif get_origin(shape) is tuple and get_args(shape)[-1] is ...:
+    elif get_origin(shape) in (list, set, frozenset) or (get_origin(shape) is tuple and get_args(shape)[-1] is ...):
         yield from _list(data, get_args(shape)[0], path)
     else:
         yield from _leaf(data, shape, path)

@@ -1,0 +1,43 @@
+"""Everything that can be told to be wrong with a configuration before it is served."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from gateway.settings.document import Document
+from gateway.settings.problem import Problem
+from gateway.settings.rules.addresses import check_addresses
+from gateway.settings.rules.costs import check_costs
+from gateway.settings.rules.credentials import check_credentials
+from gateway.settings.rules.machine import check_machine
+from gateway.settings.rules.parts import check_parts
+from gateway.settings.rules.paths import check_paths
+from gateway.settings.rules.references import check_references
+from gateway.settings.schema import Config
+
+
+def find_problems(config: Config, document: Document | None = None) -> list[Problem]:
+    """All errors and warnings, in the order of the file. `document` gives the lines and what was written literally."""
+    found: list[Problem] = []
+    for rule in (check_addresses, check_machine, check_references, check_parts, check_paths, check_costs):
+        found.extend(rule(config))
+    found.extend(check_credentials(config, time.time_ns() / 1e9))
+    if document is None:
+        return found
+    found.extend(_literal_keys(config, document))
+    return _in_order(found, document)
+
+
+def _literal_keys(config: Config, document: Document) -> Iterator[Problem]:
+    for name, consumer in config.consumers.items():
+        for at, key in enumerate(consumer.keys):
+            path = f"consumers.{name}.keys[{at}].key"
+            if key.key and path not in document.expanded:
+                message = "a key in plain text; write its `sha256`, or take it from ${VAR} or ${file:/path}"
+                yield Problem(path, message, "warning")
+
+
+def _in_order(problems: Iterable[Problem], document: Document) -> list[Problem]:
+    located = [msgspec.structs.replace(problem, line=document.line(problem.path)) for problem in problems]
+    return sorted(located, key=lambda problem: problem.line)
