@@ -1,0 +1,104 @@
+"""What a piece of journal means for the store. Pure: lines in, rows and changes out."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.exchange import Outcome
+from gateway.journal import Closed, Lost, Opened, Progress, Record
+
+Row = tuple[Any, ...]
+Usage = dict[tuple[str, str], int]  # (quota key, period) -> milli-units
+
+_decoder = msgspec.json.Decoder(Record)
+_line_decoder = msgspec.json.Decoder(Opened)
+_encoder = msgspec.json.Encoder()
+_WORKER_LOST = 1903
+
+
+class Batch(msgspec.Struct):
+    """The changes that some lines of one writer's journal bring. Rows are in the order of the tables' columns."""
+
+    rows: list[Row] = []  # of `requests`
+    opened: list[Row] = []  # of `open_requests`: still open at the end
+    progress: list[Row] = []  # (bytes out, tokens out, id) of requests opened by an earlier batch
+    closed: list[Row] = []  # (id,) of requests opened by an earlier batch
+    usage: Usage = {}
+    lost: int = 0  # records that are missing or cannot be read
+
+
+def plan(data: bytes, writer: str) -> Batch:
+    """The changes that whole lines of `writer`'s journal bring, however the journal was cut into pieces."""
+    batch = Batch()
+    opened: dict[str, Opened] = {}
+    progress: dict[str, Progress] = {}
+    for record in _decode(data, batch):
+        if isinstance(record, Closed):
+            _add_row(batch, record, writer)
+            if opened.pop(record.opened.id, None) is None:
+                batch.closed.append((record.opened.id,))
+            progress.pop(record.opened.id, None)
+        elif isinstance(record, Opened):
+            opened[record.id] = record
+        elif isinstance(record, Progress):
+            progress[record.id] = record
+        else:
+            batch.lost += record.records
+    for request in opened.values():
+        seen = progress.pop(request.id, None)
+        line = _encoder.encode(request).decode()
+        batch.opened.append((request.id, writer, line, seen.bytes_out if seen else 0, seen.tokens_out if seen else 0))
+    batch.progress.extend((seen.bytes_out, seen.tokens_out, seen.id) for seen in progress.values())
+    return batch
+
+
+def plan_lost(left_open: list[Row], writer: str, finished: int) -> Batch:
+    """Close what a dead worker left open: rows of `open_requests`, and when its journal ended.
+
+    Units are kept; tokens are the prompt's and what the last progress record says was delivered.
+    """
+    batch = Batch()
+    for id, _, line, bytes_out, tokens_out in left_open:
+        opened = _line_decoder.decode(line)
+        closed = Closed(
+            opened,
+            finished,
+            status=0,
+            outcome=Outcome.WORKER_LOST.value,
+            error=_WORKER_LOST,
+            units=opened.reserved,
+            tokens_in=opened.prompt_estimate,
+            tokens_out=tokens_out,
+            tokens_source="estimated",
+            bytes_out=bytes_out,
+            total_us=max(0, finished - opened.started),
+        )
+        _add_row(batch, closed, writer)
+        batch.closed.append((id,))
+    return batch
+
+
+def _decode(data: bytes, batch: Batch) -> list[Opened | Progress | Closed | Lost]:
+    try:
+        return _decoder.decode_lines(data)
+    except msgspec.DecodeError:
+        return _decode_one_by_one(data, batch)
+
+
+def _decode_one_by_one(data: bytes, batch: Batch) -> list[Opened | Progress | Closed | Lost]:
+    """A line that cannot be read is what a failing disk left of a record."""
+    records = []
+    for line in filter(None, data.split(b"\n")):
+        try:
+            records.append(_decoder.decode(line))
+        except msgspec.DecodeError:
+            batch.lost += 1
+    return records
+
+
+def _add_row(batch: Batch, closed: Closed, writer: str) -> None:
+    opened = closed.opened
+    batch.rows.append((*msgspec.structs.astuple(opened), *msgspec.structs.astuple(closed)[1:], writer))
+    if opened.quota_key and closed.units:
+        month = (opened.quota_key, opened.period)
+        batch.usage[month] = batch.usage.get(month, 0) + closed.units
