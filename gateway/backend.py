@@ -1,6 +1,6 @@
 """The backend contract: a backend *describes* a model server, it owns neither process nor socket.
 
-One file, `backends/<engine>.py`, exports `Settings` (a `BaseSettings`) and `Backend` (a `BaseBackend`). The file's
+One module, `backends/<engine>`, exports `Settings` (a `BaseSettings`) and `Backend` (a `BaseBackend`). The module's
 name is the key in the config:
 
     backends:
@@ -13,20 +13,39 @@ that the supervisor chose. Third parties register under the entry-point group `t
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+
+from gateway.settings.units import Bytes, Seconds
+
+__all__ = [
+    "AnyBackend", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds",
+]  # fmt: skip
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a plugin or backend: immutable, unknown keys refused. Repeat `frozen=True` in subclasses."""
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One address of a server that somebody else runs. `url` is http://, https:// or http+unix://."""
 
     url: str
-    weight: int = 1
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+class Health(BaseSettings, frozen=True):
+    """The active check of every endpoint: GET `path`, up when 2xx comes within `timeout`.
+
+    An endpoint goes down after `unhealthy` bad answers in a row and comes back after `healthy` good ones.
+    """
+
+    path: str = "/health"
+    interval: Seconds = Seconds(5)
+    timeout: Seconds = Seconds(2)
+    healthy: Annotated[int, msgspec.Meta(ge=1)] = 2
+    unhealthy: Annotated[int, msgspec.Meta(ge=1)] = 3
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -57,12 +76,14 @@ class BaseBackend(Generic[S]):
     """What every backend says about itself. Class attributes are defaults; settings may override them in `__init__`.
 
     `slots`: how many requests the engine takes at once, 0 for "do not count". `reports_usage`: does it send a usage
-    chunk on streams when asked by `stream_options.include_usage`. `health`: the path of the active check, "" for none.
+    chunk on streams when asked by `stream_options.include_usage`. `balance`: how an endpoint is chosen. `health`: the
+    active check of the endpoints, None for none.
     """
 
     slots: int = 0
     reports_usage: bool = True
-    health: str = ""
+    balance: Literal["least_inflight", "weighted"] = "least_inflight"
+    health: Health | None = None
     start_timeout: float = 120.0  # seconds from launch to ready
     stop_timeout: float = 10.0  # seconds from SIGTERM to SIGKILL
 

@@ -1,0 +1,73 @@
+"""Servers that somebody else runs and that speak HTTP.
+
+    backends:
+      fleet:
+        http:
+          endpoints: [{url: http://10.0.0.5:8000, weight: 2}, {url: http://10.0.0.6:8000}]
+          balance: least_inflight
+          health: {path: /health, interval: 5s}
+      hosted:
+        http: {endpoints: [{url: "https://api.example.com"}], key: "${EXAMPLE_API_KEY}"}
+
+A url is `http://host:port`, `https://host`, or `http+unix:///run/server.sock`. `balance` is `least_inflight` (the
+fewest requests for its weight) or `weighted` (in turn). Without `health` an endpoint is judged by the requests alone.
+`key` is sent to the server as `Authorization: Bearer`; a client's own credential never is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+from urllib.parse import urlsplit
+
+from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health
+
+
+class Settings(BaseSettings, frozen=True):
+    endpoints: tuple[Endpoint, ...]
+    balance: Literal["least_inflight", "weighted"] = "least_inflight"
+    health: Health | None = None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.endpoints:
+            raise ValueError("`endpoints` is empty: name at least one, such as {url: http://10.0.0.5:8000}")
+        urls = [endpoint.url for endpoint in self.endpoints]
+        if problems := [problem for url in urls for problem in _find_problems(url)]:
+            raise ValueError("; ".join(problems))
+        if len(set(urls)) < len(urls):
+            raise ValueError("two `endpoints` have the same url: give it a larger `weight` instead")
+
+
+class Backend(BaseBackend[Settings]):
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(name, settings)
+        self.balance = settings.balance
+        self.health = settings.health
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        return self.settings.endpoints
+
+    def request_headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self.settings.key}"} if self.settings.key else {}
+
+
+def _find_problems(url: str) -> Iterator[str]:
+    """What is wrong with an endpoint's address: nothing but these schemes is ever connected to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield f"{url!r} is not a URL: {error}"
+        return
+    is_unix = parts.scheme == "http+unix"
+    if parts.scheme not in ("http", "https", "http+unix"):
+        yield f"{url!r} must begin with http://, https:// or http+unix://"
+    elif is_unix and (parts.netloc or len(parts.path) < 2):
+        yield f"{url!r} must hold the absolute path of a socket: http+unix:///run/server.sock"
+    elif not is_unix and (not parts.hostname or port == 0):
+        yield f"{url!r} must name a host, and a port other than 0 where it names one"
+    elif not is_unix and parts.path not in ("", "/"):
+        yield f"{url!r} must end after the host: the path of a request is passed on as it is"
+    if "@" in parts.netloc:
+        yield "a url must hold no credential: use `key`"
+    if parts.query or parts.fragment:
+        yield f"{url!r} must have no query and no fragment"
