@@ -1,0 +1,284 @@
+"""One request as a handler sees it: its head, its body as it arrives, and the pen to answer with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from gateway.http.deadline import NEVER
+from gateway.http.faults import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
+from gateway.http.hygiene import Headers, encode_headers
+
+if TYPE_CHECKING:
+    from gateway.http.connection import Connection
+    from gateway.http.head import RequestHead
+
+HIGH_WATER = 262_144  # bytes of an unread body above which reading from the client pauses
+_JOIN_BELOW = 65_536  # bytes of a body that are cheaper to copy than to write separately
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_BODILESS = frozenset((204, 304))
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+class Request:
+    """`received` is loop time at the head's arrival; `complete`: the whole body is here; `started`: the head of the
+    answer went out or is held for the first write; `bytes_sent` counts body bytes given to the transport.
+
+    Answer with `respond`, or with `begin`, any number of `write`, and `end`. Writing after the client has left raises
+    ClientGone. `on_pause` and `on_resume` are called when the client reads slower than we write, and when it caught up;
+    a client that stops reading for `write_timeout` is cut off (`stalled`), which cancels the handler.
+    """
+
+    __slots__ = (
+        "_chunked", "_fault", "_held", "_is_invited", "_left", "_parts", "_waiter", "_wanted", "arrived", "bytes_sent", "complete",
+        "connection", "ended", "head", "is_over", "keep_alive", "on_pause", "on_resume", "received", "stalled",
+        "started", "unread",
+    )  # fmt: skip
+
+    def __init__(self, head: "RequestHead", connection: "Connection", received: float) -> None:
+        self.head = head
+        self.connection = connection
+        self.received = received
+        self.keep_alive = head.keep_alive
+        self.complete = False
+        self.started = False
+        self.ended = False
+        self.stalled = False
+        self.bytes_sent = 0
+        self.on_pause: Callable[[], None] | None = None
+        self.on_resume: Callable[[], None] | None = None
+        self.is_over = False  # the handler is done with it
+        self.arrived = 0  # body bytes
+        self.unread = 0  # body bytes that arrived and were not asked for yet
+        self._parts: list[bytes] = []
+        self._wanted = 0
+        self._is_invited = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: BadRequest | None = None
+        self._held = b""
+        self._left: int | None = None
+        self._chunked = False
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address; empty for a unix socket."""
+        return self.connection.peer
+
+    @property
+    def scheme(self) -> str:
+        return self.connection.scheme
+
+    @property
+    def paused(self) -> bool:
+        """The client reads slower than we write: hold further bytes back."""
+        return self.connection.write_paused
+
+    # --- the body
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises BodyTooLarge beyond `limit` bytes, BodyTimeout, or BadRequest for broken framing."""
+        if (self.head.content_length or 0) > limit:
+            raise BodyTooLarge(limit)
+        while not self.complete and self.unread <= limit:
+            await self._receive(limit + 1)
+        if self.unread > limit:
+            raise BodyTooLarge(limit)
+        return self._take()
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it arrives, in pieces. Raises as `read` does; the client is held back while nobody asks."""
+        if (self.head.content_length or 0) > limit:
+            raise BodyTooLarge(limit)
+        total = 0
+        while True:
+            if not self.unread and not self.complete:
+                await self._receive(1)
+            if not self.unread:
+                return
+            total += self.unread
+            if total > limit:
+                raise BodyTooLarge(limit)
+            yield self._take()
+
+    async def _receive(self, wanted: int) -> None:
+        """Wait until `wanted` bytes are buffered or the body has ended."""
+        if self._fault is not None:
+            raise self._fault
+        if self.is_uninvited:
+            self._is_invited = True
+            if not self.started:
+                self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._wanted = wanted
+        self._waiter = self.connection.loop.create_future()
+        self.connection.await_body()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self.connection.body_deadline = NEVER
+
+    def _take(self) -> bytes:
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._parts = []
+        self.unread = 0
+        return body
+
+    # --- called by the connection
+
+    def feed(self, piece: bytes) -> None:
+        self._parts.append(piece)
+        self.unread += len(piece)
+        self.arrived += len(piece)
+
+    @property
+    def is_uninvited(self) -> bool:
+        """The client waits for a 100 before it sends the body (RFC 9110, 10.1.1), and has not got one."""
+        return self.head.expect_continue and not self._is_invited and not self.arrived
+
+    def finish_body(self) -> None:
+        self.complete = True
+        self.wake()
+
+    def drop(self) -> int:
+        """Forget what was not read, and tell how much it was."""
+        dropped, self.unread = self.unread, 0
+        self._parts.clear()
+        return dropped
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._waiter is not None
+
+    def wake(self) -> None:
+        """Let a waiting reader go on if it has what it asked for."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and (self.complete or self.unread >= self._wanted):
+            waiter.set_result(None)
+
+    def break_body(self, fault: BadRequest) -> None:
+        """No more of the body will come: the reader, now or later, gets `fault`."""
+        self._fault = fault
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(fault)
+
+    def time_out(self) -> None:
+        self.break_body(BodyTimeout())
+
+    # --- the answer
+
+    def respond(self, status: int, headers: Headers, body: bytes, extra: bytes = b"") -> None:
+        """The complete answer. `extra` holds ready header lines, each with its CRLF."""
+        length = b"" if status in _BODILESS else b"content-length: %d\r\n" % len(body)
+        head = self._begin(status, headers, extra, length)
+        self.ended = True
+        if self.head.method == "HEAD" or status in _BODILESS:
+            self.connection.send(head)
+            return
+        self.bytes_sent = len(body)
+        if len(body) < _JOIN_BELOW:
+            self.connection.send(head + body)
+        else:
+            self.connection.send(head)
+            self.connection.send(body)
+
+    def begin(self, status: int, headers: Headers, length: int | None, extra: bytes = b"") -> None:
+        """The head of a streamed answer, sent together with the first write.
+
+        `length` is the number of body bytes to come, None if unknown: then the body is chunked, and delimited by the
+        connection's end for HTTP/1.0 clients.
+        """
+        framing = b""
+        if status in _BODILESS:
+            length = 0
+        elif length is not None:
+            framing = b"content-length: %d\r\n" % length
+        elif self.head.version == "1.1":
+            framing = b"transfer-encoding: chunked\r\n"
+            self._chunked = self.head.method != "HEAD"
+        else:
+            self.keep_alive = False
+        self._left = length
+        self._held = self._begin(status, headers, extra, framing)
+
+    def _begin(self, status: int, headers: Headers, extra: bytes, framing: bytes) -> bytes:
+        if self.started:
+            raise RuntimeError("the request is answered already")
+        lines = encode_headers(headers)
+        self.started = True
+        return b"%b%b%b%b%b%b\r\n" % (
+            _status_line(status),
+            self.connection.server.date.line,
+            framing,
+            lines,
+            extra,
+            self._connection_line(),
+        )
+
+    def _connection_line(self) -> bytes:
+        if not self.connection.may_persist(self):
+            self.keep_alive = False
+            return b"connection: close\r\n"
+        return b"" if self.head.version == "1.1" else b"connection: keep-alive\r\n"
+
+    def flush_head(self) -> None:
+        """Send the held head now, before there is a body."""
+        if self._held:
+            held, self._held = self._held, b""
+            self.connection.send(held)
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body, of any size. More than the announced length is a ValueError."""
+        if not data or self.head.method == "HEAD":
+            return
+        if self._left is not None:
+            if len(data) > self._left:
+                raise ValueError("more body than announced")
+            self._left -= len(data)
+        self.bytes_sent += len(data)
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n" % (self._held, len(data), data)
+        elif self._held:
+            data = self._held + data
+        self._held = b""
+        self.connection.send(data)
+
+    def end(self) -> None:
+        """The end of the body. Less of it than announced breaks the connection instead."""
+        if self._left and self.head.method != "HEAD":
+            self.abort()
+            return
+        self.ended = True
+        tail = self._held + b"0\r\n\r\n" if self._chunked else self._held
+        self._held = b""
+        if tail:
+            self.connection.send(tail)
+
+    async def drain(self) -> None:
+        """Wait until the client has caught up. Raises ClientStalled after `write_timeout`."""
+        if self.connection.write_paused:
+            await self.connection.drained()
+
+    def inform(self, status: int, headers: Headers) -> None:
+        """An interim answer (1xx); nothing for HTTP/1.0 clients, who do not know them (RFC 9110, 15.2)."""
+        if self.head.version == "1.1":
+            self.connection.send(b"%b%b\r\n" % (_status_line(status), encode_headers(headers)))
+
+    def upgrade(self) -> tuple[asyncio.Transport, bytes]:
+        """Hand over the raw transport and what was read beyond the head. To be called after `inform(101, …)`."""
+        if self.connection.gone:
+            raise ClientGone
+        self.started = self.ended = True
+        self.keep_alive = False
+        return self.connection.release()
+
+    def abort(self) -> None:
+        """Break the answer off so that no client takes it for whole. What was written before is still flushed."""
+        self.keep_alive = False
+        self._held = b""
+        self.ended = True
+        is_framed = self._chunked or self._left is not None
+        self.connection.break_off(is_framed)
