@@ -3,7 +3,7 @@
 YAML is read narrowly: plain scalars are text, numbers, `true`, `false` or empty; `yes`, `12:30` and dates stay text.
 A key that stands twice is an error. `${VAR}`, `${VAR:-default}` and `${file:/path}` are replaced in values, `$${`
 stands for `${`. A replaced value outside quotes is read as if it had been written there (`slots: ${SLOTS:-2}` is a
-number); what comes from a file is always text.
+number), but it is a value and never structure; what comes from a file is always text.
 """
 
 import re
@@ -34,7 +34,7 @@ def read_document(text: str, environ: Mapping[str, str]) -> Document:
     """Parse and expand `text`; raises ConfigError with every duplicate key and every unset variable."""
     reader = _Reader(environ)
     try:
-        root = yaml.compose(text, _Loader)
+        root = yaml.compose(reader.hide(text), _Loader)
         data = {} if root is None else reader.read(root, "")
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
@@ -66,7 +66,8 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^{_pattern}$"), [*_first])
 _Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile("^$")))
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_REFERENCE = re.compile(r"\$?\$\{([^{}\n]*)\}")
+_HIDDEN = re.compile("\ue000([0-9]+)\ue001")  # of Unicode's private use area: YAML takes it for a letter
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -78,6 +79,16 @@ class _Reader:
         self.problems: list[Problem] = []
         self.lines: dict[str, int] = {}
         self.expanded: set[str] = set()
+        self._references: list[re.Match[str]] = []
+
+    def hide(self, text: str) -> str:
+        """`text` with a plain letter for each `${...}`, whose braces would mean something to YAML (`{key: ${KEY}}`)."""
+
+        def keep(match: re.Match[str]) -> str:
+            self._references.append(match)
+            return f"\ue000{len(self._references) - 1}\ue001"
+
+        return _REFERENCE.sub(keep, text)
 
     def complain(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message, line=self.lines.get(path, 0)))
@@ -94,7 +105,7 @@ class _Reader:
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            key = _HIDDEN.sub(lambda match: self._references[int(match[1])][0], str(key_node.value))
             where = join(path, key)
             line = key_node.start_mark.line + 1
             if key in result:
@@ -107,10 +118,10 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
         text = str(node.value)
-        if "${" not in text:
+        if "\ue000" not in text:
             return _value(node.tag, text)
         kinds: set[str] = set()
-        text = _REFERENCE.sub(lambda match: self._replace(match, path, kinds), text)
+        text = _HIDDEN.sub(lambda match: self._replace(self._references[int(match[1])], path, kinds), text)
         if kinds:
             self.expanded.add(path)
         if node.style or kinds != {"variable"}:
@@ -118,8 +129,8 @@ class _Reader:
         return _value(_tag_of(text), text)
 
     def _replace(self, match: re.Match[str], path: str, kinds: set[str]) -> str:
-        if match[1] is None:
-            return "${"
+        if match[0].startswith("$$"):
+            return match[0][1:]
         if match[1].startswith("file:"):
             kinds.add("file")
             return self._file(match[1].removeprefix("file:"), path)
@@ -127,13 +138,9 @@ class _Reader:
         name, has_default, default = match[1].partition(":-")
         if not _NAME.fullmatch(name):
             self.complain(path, f"`{match[0]}` is not ${{NAME}}, ${{NAME:-default}} or ${{file:/path}}")
-            return ""
-        value = self._environ.get(name, "")
-        if value or has_default:
-            return value or default
-        if name not in self._environ:
+        elif name not in self._environ and not has_default:
             self.complain(path, f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}")
-        return ""
+        return self._environ.get(name, "") or default
 
     def _file(self, name: str, path: str) -> str:
         try:
