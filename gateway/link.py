@@ -152,6 +152,14 @@ class Settled(Message, frozen=True):
     totals: tuple[tuple[str, str, int], ...]
 
 
+class StoreState(Message, frozen=True):
+    """How the trace store does, pushed by control every second."""
+
+    up: bool
+    lag: float  # seconds since everything in the journals was stored
+    lost: int  # records that are missing from the journals
+
+
 class Command(Message, frozen=True):
     """An operator's wish, such as status, reload, drain, or one of the directory's; answered by Done or Failed."""
 
@@ -161,7 +169,8 @@ class Command(Message, frozen=True):
 
 AnyMessage = (
     Hello | Configure | Ready | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation | EndpointStates
-    | EngineStates | LookUp | Found | Changed | WriterGone | Settled | Command | Ask | Grant | Denial | Refund | Return
+    | EngineStates | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command | Ask | Grant | Denial
+    | Refund | Return
 )  # fmt: skip
 Handler = Callable[[Any], Any]  # a message or an awaitable of one for a call; ignored for a push
 
