@@ -1,0 +1,36 @@
+"""`tollkeeper check`: everything that is wrong with a configuration, without serving it."""
+
+from collections.abc import Sequence
+
+import click
+
+from gateway.cli.option import config_argument
+from gateway.cli.report import print_problems
+from gateway.settings.check import find_problems
+from gateway.settings.load import build, read
+from gateway.settings.problem import ConfigError, Problem
+
+
+@click.command()
+@config_argument
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+def check(file: str, strict: bool) -> None:
+    """Check the configuration FILE: keys, values, references, files, plugins, engines. Exit code 1 on an error."""
+    problems = _find(file)
+    errors = sum(strict or problem.level == "error" for problem in problems)
+    print_problems(file, problems)
+    warnings = len(problems) - errors
+    click.echo(f"{file}: {_count(errors, 'error')}, {_count(warnings, 'warning')}" if problems else f"{file}: good")
+    raise SystemExit(1 if errors else 0)
+
+
+def _find(file: str) -> Sequence[Problem]:
+    try:
+        document = read(file)
+        return find_problems(build(document), document)
+    except ConfigError as error:
+        return error.problems
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

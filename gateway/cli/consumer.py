@@ -1,0 +1,52 @@
+"""`tollkeeper consumer`: who may hold keys. Consumers of the configuration file are changed in the file."""
+
+from typing import Any
+
+import click
+
+from gateway.cli.directory import change
+from gateway.cli.option import Place, place_options
+from gateway.cli.table import draw
+
+_COLUMNS = ("name", "tier", "project", "models", "routes", "source")
+
+
+@click.group()
+def consumer() -> None:
+    """List, show, set and remove consumers."""
+
+
+@consumer.command("list")
+@place_options
+def list_consumers(place: Place) -> None:
+    """List everybody, of file and store."""
+    click.echo(draw(change(place, "consumer.list", {}), _COLUMNS), nl=False)
+
+
+@consumer.command()
+@place_options
+@click.argument("name")
+def show(place: Place, name: str) -> None:
+    """Show NAME."""
+    click.echo(draw([change(place, "consumer.show", {"name": name})], _COLUMNS), nl=False)
+
+
+@consumer.command("set")
+@place_options
+@click.argument("name")
+@click.option("--tier", required=True)
+@click.option("--project", default="")
+@click.option("--models", multiple=True, metavar="PATTERN", help="Models it may use; repeat for more [all].")
+@click.option("--routes", multiple=True, metavar="PATTERN", help="Paths it may use; repeat for more [all].")
+def set_consumer(place: Place, **consumer: Any) -> None:
+    """Make NAME what the options say, whether it was there or not."""
+    click.echo(draw([change(place, "consumer.set", consumer)], _COLUMNS), nl=False)
+
+
+@consumer.command()
+@place_options
+@click.argument("name")
+def remove(place: Place, name: str) -> None:
+    """Remove NAME and all its keys."""
+    change(place, "consumer.remove", {"name": name})
+    click.echo(f"removed {name}")

@@ -1,0 +1,36 @@
+"""Changes to keys and consumers: through the running gateway, which tells its workers, or in the store itself."""
+
+import os
+import time
+from typing import Any
+
+import click
+
+from gateway.cli.option import Place
+from gateway.cli.session import NotRunning, Refused, ask
+from gateway.settings.state import is_claimed, store_file
+
+
+def change(place: Place, name: str, arguments: dict[str, Any]) -> Any:
+    """Run one of control's commands and return its data; leaves with exit code 1 and the reason when it is refused."""
+    state = place.state
+    try:
+        return ask(state, name, arguments) if is_claimed(state) else _change_store(place, name, arguments)
+    except (NotRunning, Refused, OSError) as error:
+        click.echo(f"tollkeeper: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+def _change_store(place: Place, name: str, arguments: dict[str, Any]) -> Any:
+    from gateway.control.command import Commands
+    from gateway.control.consumer import DirectoryError
+    from gateway.control.directory import Directory
+    from gateway.control.store import StoreError, open_store
+
+    os.makedirs(place.state, mode=0o700, exist_ok=True)
+    try:
+        store = open_store(store_file(place.state))
+        directory = Directory(store, place.config(), lambda: time.time_ns() // 1000)
+        return Commands(store, directory).run(name, arguments).data
+    except (StoreError, DirectoryError) as error:
+        raise Refused(str(error)) from None
