@@ -23,13 +23,20 @@ class Account:
         if len(zones) > 1:
             raise ValueError(f"the quotas of an account must name one zone, not {', '.join(sorted(zones))}")
         for zone in zones:
-            ZoneInfo(zone)  # a KeyError or ValueError for a zone that is none
+            _check_zone(zone)
         self.key = repr(limits)
         self.limits = limits
 
     def needs(self, cost: int) -> tuple[Need, ...]:
         """`cost` milli-units of every limit."""
         return tuple([Need(limit, cost) for limit in self.limits])
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, OSError) as error:  # OSError: a folder of zones
+        raise ValueError(f"unknown time zone {zone!r}") from error
 
 
 class Charge(msgspec.Struct, eq=False):
@@ -55,5 +62,5 @@ class Charge(msgspec.Struct, eq=False):
 
 def update(figures: tuple[Standing, ...], held: int, age: float) -> tuple[Standing, ...]:
     """Figures as they are `age` seconds later for one who holds `held` units of them."""
-    passed_us = int(age * 1e6)
+    passed_us = round(age * 1e6)
     return tuple([Standing(s.remaining + held, max(s.reset_us - passed_us, 0), s.used - held) for s in figures])

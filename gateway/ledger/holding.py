@@ -89,7 +89,7 @@ class Holding:
         if now >= until or cost < least:
             return None
         standings = update(denial.standings, 0, now - asked)
-        wait_us = max(denial.wait_us - int((now - asked) * 1e6), 0)
+        wait_us = max(denial.wait_us - round((now - asked) * 1e6), 0)
         return Denial(charge, denial.index, wait_us, standings, denial.unsatisfiable)
 
     def forget_denial(self) -> None:

@@ -100,7 +100,7 @@ class Wallet:
         cost = ask.needs[0].cost
         if isinstance(answer, Denial):
             holding.deny(answer, cost, asked)
-            return answer
+            return holding.spend(ask.charge, cost, self._clock()) or answer  # a lease may have come meanwhile
         if answer.lease:
             self._hold(holding, answer, asked)
         holding.count(cost, asked)
