@@ -17,9 +17,9 @@ _WORKER_LOST = 1903
 
 
 class Batch(msgspec.Struct):
-    """The changes that some lines of one writer's journal bring. Rows are in the order of the tables' columns."""
+    """The changes that some lines of one writer's journal bring."""
 
-    rows: list[Row] = []  # of `requests`
+    finished: list[Closed] = []
     opened: list[Row] = []  # of `open_requests`: still open at the end
     progress: list[Row] = []  # (bytes out, tokens out, id) of requests opened by an earlier batch
     closed: list[Row] = []  # (id,) of requests opened by an earlier batch
@@ -34,7 +34,7 @@ def plan(data: bytes, writer: str) -> Batch:
     progress: dict[str, Progress] = {}
     for record in _decode(data, batch):
         if isinstance(record, Closed):
-            _add_row(batch, record, writer)
+            _finish(batch, record)
             if opened.pop(record.opened.id, None) is None:
                 batch.closed.append((record.opened.id,))
             progress.pop(record.opened.id, None)
@@ -52,7 +52,7 @@ def plan(data: bytes, writer: str) -> Batch:
     return batch
 
 
-def plan_lost(left_open: list[Row], writer: str, finished: int) -> Batch:
+def plan_lost(left_open: list[Row], finished: int) -> Batch:
     """Close what a dead worker left open: rows of `open_requests`, and when its journal ended.
 
     Units are kept; tokens are the prompt's and what the last progress record says was delivered.
@@ -73,7 +73,7 @@ def plan_lost(left_open: list[Row], writer: str, finished: int) -> Batch:
             bytes_out=bytes_out,
             total_us=max(0, finished - opened.started),
         )
-        _add_row(batch, closed, writer)
+        _finish(batch, closed)
         batch.closed.append((id,))
     return batch
 
@@ -96,9 +96,9 @@ def _decode_one_by_one(data: bytes, batch: Batch) -> list[Opened | Progress | Cl
     return records
 
 
-def _add_row(batch: Batch, closed: Closed, writer: str) -> None:
+def _finish(batch: Batch, closed: Closed) -> None:
     opened = closed.opened
-    batch.rows.append((*msgspec.structs.astuple(opened), *msgspec.structs.astuple(closed)[1:], writer))
+    batch.finished.append(closed)
     if opened.quota_key and closed.units:
         month = (opened.quota_key, opened.period)
         batch.usage[month] = batch.usage.get(month, 0) + closed.units

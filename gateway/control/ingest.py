@@ -19,7 +19,7 @@ from gateway.control.batch import Batch, plan, plan_lost
 from gateway.control.rows import write_batch
 from gateway.control.store import Store, checkpoint
 from gateway.control.tables import open_requests, writers
-from gateway.journal import is_locked, segment_path
+from gateway.journal import Closed, is_locked, segment_path
 
 CHUNK = 1024 * 1024  # bytes read at once; a longer line is garbage
 
@@ -39,17 +39,30 @@ class Position(msgspec.Struct, frozen=True):
 class Ingest:
     """Reads the journals in `directory` into `store`. `clock` is unix microseconds.
 
-    Waits until no other process does so: a predecessor may be about to commit.
+    `seen` gets the requests of each batch once they are stored. Waits until no other process reads the journals: a
+    predecessor may be about to commit.
     """
 
-    def __init__(self, store: Store, directory: Path, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        directory: Path,
+        clock: Callable[[], int],
+        seen: Callable[[list[Closed]], None] = lambda _: None,
+    ) -> None:
         self._lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.lost = 0  # records found missing so far
+        self.behind = False  # whether the last step left something that was there already
         self._store = store
         self._directory = directory
         self._clock = clock
+        self._seen = seen
         self.reload()
+
+    def sealed(self) -> list[str]:
+        """Writers that are dead and wholly stored, and that the ledger has not settled."""
+        return [writer for writer, position in self._positions.items() if position.state == "sealed"]
 
     def reload(self) -> None:
         """Take the positions from the store: after a failure only the store knows whether it was committed."""
@@ -59,6 +72,7 @@ class Ingest:
 
     def step(self) -> bool:
         """Take one piece of every journal; False when nothing was new. Raises what the store raises: call again."""
+        self.behind = False
         busy = False
         for writer in self._sweep():
             try:
@@ -114,6 +128,7 @@ class Ingest:
         self.lost += batch.lost
         after = Position(position.segment, position.offset + len(data), position.lost + batch.lost)
         self._commit(writer, after, batch)
+        self.behind |= len(data) > CHUNK // 2
 
     def _seal(self, writer: str, position: Position, path: Path) -> None:
         """Close what the dead writer left open. Where records are missing, the ledger's own figure is the better."""
@@ -123,7 +138,7 @@ class Ingest:
         state = "settled" if position.lost else "sealed"
         with self._store.reading.connect() as connection:
             left = connection.execute(select(open_requests).where(open_requests.c.writer == writer)).all()
-        batch = plan_lost([tuple(row) for row in left], writer, finished)
+        batch = plan_lost([tuple(row) for row in left], finished)
         self._commit(writer, msgspec.structs.replace(position, state=state), batch)
 
     def _commit(self, writer: str, position: Position, batch: Batch) -> None:
@@ -131,6 +146,7 @@ class Ingest:
             write_batch(connection, batch, writer)
             self._save(connection, writer, position)
         self._positions[writer] = position
+        self._seen(batch.finished)
 
     def _save(self, connection: Connection, writer: str, position: Position) -> None:
         values = {"writer": writer, **msgspec.structs.asdict(position), "changed": self._clock()}

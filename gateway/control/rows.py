@@ -3,6 +3,7 @@
 SQLAlchemy's own handling of parameters costs more than SQLite's insert; the rest of control uses Core.
 """
 
+from msgspec.structs import astuple
 from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 
@@ -29,9 +30,10 @@ _CLOSE = "DELETE FROM open_requests WHERE id = ?"
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     """Write everything in `batch`, within the caller's transaction."""
+    finished = [(*astuple(closed.opened), *astuple(closed)[1:], writer) for closed in batch.finished]
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
     for statement, rows in (
-        (_INSERT, batch.rows),
+        (_INSERT, finished),
         (_OPEN, batch.opened),
         (_PROGRESS, batch.progress),
         (_CLOSE, batch.closed),

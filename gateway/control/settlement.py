@@ -13,16 +13,11 @@ _REMEMBER = 24 * 3600 * 1_000_000  # microseconds for which a settled writer's f
 
 
 class Settlement:
-    """Knows which writers are sealed, and their totals. `clock` is unix microseconds."""
+    """Knows the totals of dead writers, and when they may be forgotten. `clock` is unix microseconds."""
 
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
-
-    def sealed(self) -> list[str]:
-        """Writers that are dead and wholly stored, and that the ledger has not settled."""
-        with self._store.reading.connect() as connection:
-            return list(connection.scalars(select(writers.c.writer).where(writers.c.state == "sealed")))
 
     def totals(self, writer: str) -> Totals | None:
         """What a dead writer spent; None where that is not known: it lives, lost records, or left no journal.

@@ -1,0 +1,99 @@
+"""The control process: keeps the store, follows the journals, answers the supervisor.
+
+It may be killed at any moment: what it had not stored is still in the journals, and a writer that it had not settled
+is settled by its successor.
+"""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.control.command import Commands
+from gateway.control.consumer import DirectoryError
+from gateway.control.directory import Directory
+from gateway.control.follower import Follower
+from gateway.control.ingest import Ingest
+from gateway.control.settlement import Settlement
+from gateway.control.store import open_store
+from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, WriterGone
+from gateway.settings.load import from_plain
+from gateway.settings.state import journal_folder, store_file
+from gateway.tasks import spawn
+
+_REPORT = 1.0  # seconds between two reports on the store
+_DIRECTORY_UNAVAILABLE = 1602
+
+_log = logging.getLogger("tollkeeper.control")
+
+
+class Control:
+    """What the process does once it is configured. Raises StoreError where the store cannot be opened."""
+
+    def __init__(self, link: Link, configure: Configure) -> None:
+        self._store = store = open_store(store_file(configure.directory))
+        config = from_plain(msgspec.msgpack.decode(configure.config))
+        journals = Path(journal_folder(configure.directory))
+        journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ingest = Ingest(store, journals, _unix_microseconds)
+        self._link = link
+        self._follower = Follower(link, ingest, Settlement(store, _unix_microseconds))
+        self._directory = Directory(store, config, _unix_microseconds)
+        self._commands = Commands(store, self._directory)
+        self._thread = ThreadPoolExecutor(1, "command")
+
+    async def run(self) -> None:
+        """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
+        report = spawn(self._report(), "report")
+        try:
+            await self._follower.run()
+        finally:
+            report.cancel()
+            self._thread.shutdown()
+            self._follower.close()
+            self._store.reading.dispose()
+
+    def handle(self, message: Any) -> Any:
+        """Answer one message of the supervisor."""
+        match message:
+            case LookUp():
+                return self._look_up(message.digest)
+            case Command():
+                return self._command(message)
+            case WriterGone():
+                spawn(self._follower.tell(message.writer), f"settle {message.writer}")
+            case Drain():
+                self._follower.drain()
+        return None
+
+    def _look_up(self, digest: bytes) -> Found | Failed:
+        """One row by an index, read beside the writer: quick enough for the loop."""
+        try:
+            return Found(self._directory.look_up(digest))
+        except SQLAlchemyError as error:
+            _log.error("the directory cannot be read: %s", error)
+            return Failed("The directory of keys cannot be read", _DIRECTORY_UNAVAILABLE)
+
+    async def _command(self, command: Command) -> Done | Failed:
+        loop = asyncio.get_running_loop()
+        try:
+            change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
+        except DirectoryError as error:
+            return Failed(str(error))
+        if change.digests:
+            self._link.tell(Changed(change.digests))
+        return Done(change.data)
+
+    async def _report(self) -> None:
+        while True:
+            self._link.tell(self._follower.state())
+            await asyncio.sleep(_REPORT)
+
+
+def _unix_microseconds() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,111 @@
+"""Consumers: those of the file, which only the file changes, and those of the store."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from gateway.control.store import Store
+from gateway.control.tables import consumers, keys
+from gateway.settings.schema import Config
+
+
+class DirectoryError(Exception):
+    """The change was not made; the text is for the operator."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What was done or found, as plain data, and the digests of keys for which caches now hold something else."""
+
+    data: Any
+    digests: tuple[bytes, ...] = ()
+
+
+class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who may hold keys. `models` and `routes` are patterns; empty: all."""
+
+    name: str
+    tier: str
+    project: str = ""
+    models: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+
+
+class Consumers:
+    """Where file and store both name a consumer, the file's is the one. `clock` is unix microseconds."""
+
+    def __init__(self, store: Store, config: Config, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._config = config
+        self._clock = clock
+
+    def find(self, connection: Connection, name: str) -> Consumer | None:
+        """The consumer of this name, within the caller's transaction."""
+        if (known := self._config.consumers.get(name)) is not None:
+            return Consumer(name, known.tier, known.project, known.models, known.routes)
+        row = connection.execute(select(consumers).where(consumers.c.name == name)).one_or_none()
+        return None if row is None else Consumer(name, row.tier, row.project, tuple(row.models), tuple(row.routes))
+
+    def add(self, connection: Connection, consumer: Consumer) -> None:
+        """Put a new consumer into the store, within the caller's transaction. Raises DirectoryError."""
+        self._check(consumer)
+        values = {**msgspec.structs.asdict(consumer), "created": self._clock()}
+        connection.execute(insert(consumers).values(values))
+
+    def list_all(self) -> Change:
+        """Every consumer, and where it is written."""
+        with self._store.reading.connect() as connection:
+            names = connection.scalars(select(consumers.c.name).order_by(consumers.c.name)).all()
+            everybody = [*self._config.consumers, *(name for name in names if name not in self._config.consumers)]
+            return Change([self._describe(connection, name) for name in everybody])
+
+    def show(self, name: str) -> Change:
+        """One consumer. Raises DirectoryError for a stranger."""
+        with self._store.reading.connect() as connection:
+            return Change(self._describe(connection, name))
+
+    def set(self, consumer: Consumer) -> Change:
+        """Make `consumer` what it says, whether it was there or not. Raises DirectoryError."""
+        self._refuse_file(consumer.name)
+        self._check(consumer)
+        with self._store.writing.begin() as connection:
+            values = msgspec.structs.asdict(consumer)
+            if (
+                connection.execute(update(consumers).where(consumers.c.name == consumer.name).values(values)).rowcount
+                == 0
+            ):
+                self.add(connection, consumer)
+            return Change(self._describe(connection, consumer.name), _digests(connection, consumer.name))
+
+    def remove(self, name: str) -> Change:
+        """Delete a consumer of the store with all its keys. Raises DirectoryError."""
+        self._refuse_file(name)
+        with self._store.writing.begin() as connection:
+            found = self._describe(connection, name)
+            digests = _digests(connection, name)
+            connection.execute(delete(keys).where(keys.c.consumer == name))
+            connection.execute(delete(consumers).where(consumers.c.name == name))
+            return Change(found, digests)
+
+    def _describe(self, connection: Connection, name: str) -> dict[str, Any]:
+        consumer = self.find(connection, name)
+        if consumer is None:
+            raise DirectoryError(f"there is no consumer {name}")
+        source = "file" if name in self._config.consumers else "store"
+        return {**msgspec.to_builtins(consumer), "source": source}
+
+    def _refuse_file(self, name: str) -> None:
+        if name in self._config.consumers:
+            raise DirectoryError(f"consumer {name} stands in the configuration file; change it there and reload")
+
+    def _check(self, consumer: Consumer) -> None:
+        if not consumer.name or not consumer.name.isprintable():
+            raise DirectoryError("a consumer needs a name of printable characters")
+        if consumer.tier not in self._config.tiers:
+            known = ", ".join(sorted(self._config.tiers))
+            raise DirectoryError(f"consumer {consumer.name} needs one of the tiers {known}, not {consumer.tier!r}")
+
+
+def _digests(connection: Connection, name: str) -> tuple[bytes, ...]:
+    return tuple(connection.scalars(select(keys.c.digest).where(keys.c.consumer == name)))

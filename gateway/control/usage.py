@@ -1,0 +1,38 @@
+"""What consumers used in a month, from the stored requests."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from gateway.control.store import Store
+from gateway.control.tables import requests
+
+
+def month_usage(store: Store, month: str) -> list[dict[str, Any]]:
+    """Requests, units and tokens of each consumer in a calendar month of UTC ("2026-11"), the largest first.
+
+    Raises ValueError for what is not a month.
+    """
+    begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    units = (func.sum(requests.c.units) / 1000).label("units")
+    query = (
+        select(
+            requests.c.consumer,
+            requests.c.tier,
+            func.count().label("requests"),
+            units,
+            func.sum(requests.c.tokens_in).label("tokens_in"),
+            func.sum(requests.c.tokens_out).label("tokens_out"),
+        )
+        .where(requests.c.started >= _microseconds(begin), requests.c.started < _microseconds(end))
+        .group_by(requests.c.consumer, requests.c.tier)
+        .order_by(units.desc(), requests.c.consumer)
+    )
+    with store.reading.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
