@@ -9,74 +9,14 @@ import pytest
 from gateway.ledger.lease import Account, Charge, Wallet
 from gateway.ledger.limit import Ask, Denial, Grant, LedgerDown, Quota, Rate, Refund, Return
 from gateway.link import Link
-from tests.gateway.ledger.authority import NewSite, Site
-from tests.gateway.ledger.model import MONTH, SECOND, START_US
-
-RATE = Rate("rate", 1000, SECOND, 1000)
-MONTHLY = Quota("month", 100_000)
-ACCOUNT = Account((RATE, MONTHLY))
-
-
-class Line:
-    """Between one wallet and the site's authority. While `is_slow`, answers wait for `deliver`."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.sent: list[Ask | Refund | Return] = []
-        self.is_slow = False
-        self._waiting: list[tuple[asyncio.Future[Grant | Denial], Grant | Denial]] = []
-        self.wallet = Wallet(self._send, self._tell, self.now)
-
-    def _send(self, ask: Ask) -> asyncio.Future[Grant | Denial]:
-        self.sent.append(ask)
-        future: asyncio.Future[Grant | Denial] = asyncio.get_running_loop().create_future()
-        answer = self.site.ledger.ask("w", ask)
-        if self.is_slow:
-            self._waiting.append((future, answer))
-        else:
-            future.set_result(answer)
-        return future
-
-    def _tell(self, message: Refund | Return) -> None:
-        self.sent.append(message)
-        if isinstance(message, Refund):
-            self.site.ledger.refund("w", message)
-        else:
-            self.site.ledger.give_back("w", message)
-
-    def deliver(self) -> None:
-        for future, answer in self._waiting:
-            future.set_result(answer)
-        self._waiting.clear()
-
-    def cut(self) -> None:
-        for future, _ in self._waiting:
-            future.set_exception(ConnectionResetError())
-        self._waiting.clear()
-
-    def now(self) -> float:
-        return (self.site.now_us - START_US) / SECOND
-
-    def sweep(self) -> None:
-        self.wallet.sweep(self.now())
-
-    async def take(self, account: Account = ACCOUNT, cost: int = 1000, charge: str = "c") -> Charge | Denial:
-        answer = self.wallet.take(account, charge, cost)
-        return answer if isinstance(answer, Charge | Denial) else await answer
-
-    async def lend(self) -> None:
-        """Eight takes, after which the wallet holds a lease of seven units."""
-        for _ in range(8):
-            await self.take()
-
-    @property
-    def asks(self) -> int:
-        return sum(isinstance(message, Ask) for message in self.sent)
+from tests.gateway.ledger.authority import NewSite
+from tests.gateway.ledger.line import ACCOUNT, MONTHLY, RATE, Line
+from tests.gateway.ledger.model import MONTH, SECOND
 
 
 @pytest.fixture
 def line(new_site: NewSite) -> Line:
-    return Line(new_site())
+    return Line(new_site(), "w")
 
 
 async def test_the_first_take_asks_no_lease_and_a_busy_one_what_it_spent(line: Line) -> None:
