@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from gateway.http.deadline import NEVER
-from gateway.http.faults import BadRequest, ClientGone, ClientStalled
+from gateway.http.faults import BadRequest, ClientGone
 from gateway.http.intake import Intake
 from gateway.http.request import Request
 from gateway.tasks import spawn
@@ -21,38 +19,27 @@ _log = logging.getLogger("tollkeeper.http")
 _LINGER = 1.5  # seconds a closing connection is read on, so that the client sees the answer and not a reset
 _LINGER_BYTES = 1_048_576
 _KEEP_BELOW = 65_536  # bytes of an unread body that are still awaited after the answer
-_SAMPLE = 0.25  # seconds between looks at a client that does not read
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Connection(Intake):
-    """The protocol of one client. `peer` is its IP address, empty for a unix socket; `gone`: it has left (a half-close
-    counts); `on_abort` is set by a tunnel that wants to say goodbye when the server breaks it.
+    """The protocol of one client. `peer` is its IP address, empty for a unix socket; `on_abort` is set by a tunnel that
+    wants to say goodbye when the server breaks it.
     """
 
     __slots__ = (
-        "_body_start", "_current", "_drainer", "_is_lingering", "_is_released", "_stall_since", "_stall_size", "_task",
-        "body_deadline", "deadline", "gone", "loop", "on_abort", "peer", "scheme", "server", "write_paused",
+        "_body_start", "_is_lingering", "_is_released", "_task", "body_deadline", "on_abort", "peer", "server",
     )  # fmt: skip
 
     def __init__(self, server: "HttpServer") -> None:
-        super().__init__(server.limits)
+        super().__init__(server.loop, server.limits)
         self.server = server
-        self.loop = server.loop
         self.peer = ""
-        self.scheme = "http"
-        self.gone = False
-        self.write_paused = False
-        self.deadline = self.body_deadline = NEVER
+        self.body_deadline = NEVER
         self.on_abort: Callable[[], None] | None = None
-        self._current: Request | None = None
         self._task: asyncio.Task[None] | None = None
-        self._drainer: asyncio.Future[None] | None = None
         self._is_lingering = False
         self._is_released = False
         self._body_start = (0.0, 0)
-        self._stall_since = 0.0
-        self._stall_size = 0
 
     # --- transport
 
@@ -90,28 +77,12 @@ class Connection(Intake):
         if self._task is not None and not self._is_released:
             self._task.cancel()
 
-    def pause_writing(self) -> None:
-        self.write_paused = True
-        now = self.loop.time()
-        self._stall_since, self._stall_size = now, self.transport.get_write_buffer_size()
-        self.deadline = min(self.deadline, now + _SAMPLE)
-        if self._current is not None and self._current.on_pause is not None:
-            self._current.on_pause()
-
-    def resume_writing(self) -> None:
-        self.write_paused = False
-        if self._drainer is not None and not self._drainer.done():
-            self._drainer.set_result(None)
-        if self._current is not None and self._current.on_resume is not None:
-            self._current.on_resume()
-
     # --- requests, one after another
 
     async def _serve(self) -> None:
         queue = self._queue
         while True:
             if not queue:
-                self._rest()
                 self._waiter = self.loop.create_future()
                 await self._waiter
             item = queue.popleft()
@@ -126,6 +97,7 @@ class Connection(Intake):
                 await self.drained()
             if not self._finish(item):
                 return
+            self._rest()
 
     async def _handle(self, request: Request) -> None:
         try:
@@ -148,8 +120,7 @@ class Connection(Intake):
             return False
         if not request.keep_alive or (self._is_deaf and not self._queue):
             if request.complete and not self._queue:
-                self.transport.close()
-                self.deadline = self.loop.time() + self.limits.write_timeout
+                self.close()
             else:
                 self.linger()
             return False
@@ -168,53 +139,12 @@ class Connection(Intake):
         missing = (request.head.content_length or 0) - request.arrived
         return missing <= _KEEP_BELOW and not self._is_deaf and not request.is_uninvited
 
-    def _rest(self) -> None:
-        limits = self.limits
-        if self._arriving is not None:
-            wait = limits.body_timeout
-        else:
-            wait = limits.header_timeout if self._in_head else limits.keep_alive
-        self.deadline = self.loop.time() + wait
-
-    # --- what a request asks of its connection
-
-    def send(self, data: bytes) -> None:
-        if self.gone:
-            raise ClientGone
-        self.transport.write(data)
-
-    async def drained(self) -> None:
-        """Until the client reads on. Raises ClientStalled."""
-        self._drainer = self.loop.create_future()
-        try:
-            await self._drainer
-        finally:
-            self._drainer = None
-
-    def await_body(self) -> None:
-        if self._read_paused:
-            self._resume_reading()
-        now = self.loop.time()
-        self._body_start = (now, self._arriving.arrived if self._arriving is not None else 0)
-        self.body_deadline = now + self.limits.body_timeout
-        self.deadline = min(self.deadline, self.body_deadline)
-
     def release(self) -> tuple[asyncio.Transport, bytes]:
+        """Hand the transport to a tunnel. Its loss must still be told to this connection."""
         self._is_released = True
         self.deadline = NEVER
-        self._resume_reading()
         leftover, self.leftover = self.leftover or b"", b""
         return self.transport, leftover
-
-    def break_off(self, is_framed: bool) -> None:
-        """Close in the middle of an answer. One that only the end of the connection delimits needs a reset."""
-        if not is_framed:
-            raw = self.transport.get_extra_info("socket")
-            if raw is not None and raw.family != socket.AF_UNIX:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._is_deaf = True
-        self.transport.close()
-        self.deadline = self.loop.time() + self.limits.write_timeout
 
     # --- ends
 
@@ -224,6 +154,7 @@ class Connection(Intake):
         self.linger()
 
     def linger(self) -> None:
+        """Take no more requests; read on for a moment, so that the client sees the answer and not a reset."""
         self._is_deaf = self._is_lingering = True
         self._discarded = 0
         self.deadline = self.loop.time() + _LINGER
@@ -236,23 +167,41 @@ class Connection(Intake):
         if self.leftover is not None:
             self.leftover += data
         if self._discarded > _LINGER_BYTES:
-            self.abort()
+            self.transport.abort()
 
     def abort(self) -> None:
+        """Break the connection; a tunnel closes it itself."""
         if self.on_abort is not None:
             self.on_abort()
         else:
             self.transport.abort()
 
     def close_if_idle(self) -> None:
-        if self._current is None and not self._in_head and not self._queue:
-            self.transport.close()
+        if self._current is None and not self._in_head and not self._queue and not self._is_lingering:
+            self.close()
 
     # --- deadlines
+
+    def _rest(self) -> None:
+        limits = self.limits
+        if self._arriving is not None:
+            wait = limits.body_timeout
+        else:
+            wait = limits.header_timeout if self._in_head else limits.keep_alive
+        self.deadline = self.loop.time() + wait
 
     def head_begun(self) -> None:
         if self._current is None:
             self.deadline = min(self.deadline, self.loop.time() + self.limits.header_timeout)
+
+    def await_body(self) -> None:
+        """A reader waits: read on, and start the clock."""
+        if self._read_paused:
+            self._resume_reading()
+        now = self.loop.time()
+        self._body_start = (now, self._arriving.arrived if self._arriving is not None else 0)
+        self.body_deadline = now + self.limits.body_timeout
+        self.deadline = min(self.deadline, self.body_deadline)
 
     def body_progressed(self) -> None:
         now, limits = self.loop.time(), self.limits
@@ -267,36 +216,17 @@ class Connection(Intake):
         self.deadline = NEVER
         if self._is_lingering or self.transport.is_closing():
             self.transport.abort()
-        elif self.write_paused and self._is_stalled(now):
-            self._cut_off(now)
         elif self.write_paused:
-            self.deadline = now + _SAMPLE
+            self.watch_stall(now)
         elif self._current is None:
             self._end_idle()
         if self._current is not None and self.body_deadline <= now:
             self._current.time_out()
+            self.body_deadline = NEVER
         self.deadline = min(self.deadline, self.body_deadline)
-
-    def _is_stalled(self, now: float) -> bool:
-        size = self.transport.get_write_buffer_size()
-        if size != self._stall_size:
-            self._stall_since, self._stall_size = now, size
-        return now - self._stall_since >= self.limits.write_timeout
-
-    def _cut_off(self, now: float) -> None:
-        """The client does not read: tell the handler if it waits for that, else break the connection under it."""
-        self._stall_since = now
-        self.deadline = now + _SAMPLE
-        if self._current is not None:
-            self._current.stalled = True
-        if self._current is not None and self._drainer is not None and not self._drainer.done():
-            self._drainer.set_exception(ClientStalled())
-        else:
-            self.transport.abort()
 
     def _end_idle(self) -> None:
         if self._in_head:
             self.refuse(BadRequest(1803, "The head of the request did not arrive in time."))
         else:
-            self.transport.close()
-            self.deadline = self.loop.time() + self.limits.write_timeout
+            self.close()

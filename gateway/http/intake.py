@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserInvalidURLError, HttpParserUpgrade, HttpRequestParser
 
+from gateway.http.body import HIGH_WATER
 from gateway.http.faults import BadRequest
 from gateway.http.head import Headers, RequestHead, header_names, read_head
-from gateway.http.request import HIGH_WATER, Request
+from gateway.http.outlet import Outlet
+from gateway.http.request import Request
 
 if TYPE_CHECKING:
     from gateway.http.server import ServerLimits
@@ -20,20 +22,18 @@ _UPGRADES = frozenset((b"websocket",))
 _REASONS = (("Content-Length", 1203), ("Transfer-Encoding", 1203), ("header", 1204), ("HTTP version", 1209))
 
 
-class Intake(asyncio.Protocol):
+class Intake(Outlet):
     """Feeds llhttp and queues what comes out: a Request as soon as its head is checked, or the BadRequest that ends the
     connection. Reading pauses while a body piles up unread or many requests wait.
     """
 
     __slots__ = (
         "_arriving", "_body_follows", "_discarded", "_framing", "_head_size", "_headers", "_in_head", "_is_deaf",
-        "_is_suspect", "_parser", "_queue", "_read_paused", "_target", "_waiter", "leftover", "limits", "transport",
+        "_is_suspect", "_parser", "_queue", "_read_paused", "_target", "_waiter", "leftover",
     )  # fmt: skip
 
-    transport: asyncio.Transport
-
-    def __init__(self, limits: "ServerLimits") -> None:
-        self.limits = limits
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: "ServerLimits") -> None:
+        super().__init__(loop, limits)
         self.leftover: bytes | None = None
         self._parser = HttpRequestParser(self)
         self._queue: deque[Request | BadRequest] = deque()

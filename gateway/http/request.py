@@ -1,19 +1,18 @@
-"""One request as a handler sees it: its head, its body as it arrives, and the pen to answer with."""
+"""One request as a handler sees it: its head, its body, and the pen to answer with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from gateway.http.deadline import NEVER
-from gateway.http.faults import BadRequest, BodyTimeout, BodyTooLarge, ClientGone
+from gateway.http.body import RequestBody
+from gateway.http.faults import ClientGone
 from gateway.http.hygiene import Headers, encode_headers
 
 if TYPE_CHECKING:
     from gateway.http.connection import Connection
     from gateway.http.head import RequestHead
 
-HIGH_WATER = 262_144  # bytes of an unread body above which reading from the client pauses
 _JOIN_BELOW = 65_536  # bytes of a body that are cheaper to copy than to write separately
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
@@ -23,41 +22,32 @@ def _status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
 
 
-class Request:
-    """`received` is loop time at the head's arrival; `complete`: the whole body is here; `started`: the head of the
-    answer went out or is held for the first write; `bytes_sent` counts body bytes given to the transport.
+class Request(RequestBody):
+    """Answer with `respond`, or with `begin`, any number of `write`, and `end`. Writing to a client who has left raises
+    ClientGone.
 
-    Answer with `respond`, or with `begin`, any number of `write`, and `end`. Writing after the client has left raises
-    ClientGone. `on_pause` and `on_resume` are called when the client reads slower than we write, and when it caught up;
-    a client that stops reading for `write_timeout` is cut off (`stalled`), which cancels the handler.
+    `received` is the time of the head in seconds, on the clock of loop.time() but not rounded to its milliseconds;
+    `started`: an answer has begun; `bytes_sent` counts body bytes given to the transport. `on_pause` and `on_resume`
+    are called when the client reads slower than we write, and when it caught up; one that stops reading for
+    `write_timeout` is cut off (`stalled`), which cancels the handler.
     """
 
     __slots__ = (
-        "_chunked", "_fault", "_held", "_is_invited", "_left", "_parts", "_waiter", "_wanted", "arrived", "bytes_sent", "complete",
-        "connection", "ended", "head", "is_over", "keep_alive", "on_pause", "on_resume", "received", "stalled",
-        "started", "unread",
+        "_chunked", "_held", "_left", "bytes_sent", "ended", "is_over", "keep_alive", "on_pause", "on_resume",
+        "received", "stalled", "started",
     )  # fmt: skip
 
     def __init__(self, head: "RequestHead", connection: "Connection", received: float) -> None:
-        self.head = head
-        self.connection = connection
+        super().__init__(head, connection)
         self.received = received
         self.keep_alive = head.keep_alive
-        self.complete = False
         self.started = False
         self.ended = False
+        self.is_over = False  # the handler is done with it
         self.stalled = False
         self.bytes_sent = 0
         self.on_pause: Callable[[], None] | None = None
         self.on_resume: Callable[[], None] | None = None
-        self.is_over = False  # the handler is done with it
-        self.arrived = 0  # body bytes
-        self.unread = 0  # body bytes that arrived and were not asked for yet
-        self._parts: list[bytes] = []
-        self._wanted = 0
-        self._is_invited = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._fault: BadRequest | None = None
         self._held = b""
         self._left: int | None = None
         self._chunked = False
@@ -75,98 +65,6 @@ class Request:
     def paused(self) -> bool:
         """The client reads slower than we write: hold further bytes back."""
         return self.connection.write_paused
-
-    # --- the body
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises BodyTooLarge beyond `limit` bytes, BodyTimeout, or BadRequest for broken framing."""
-        if (self.head.content_length or 0) > limit:
-            raise BodyTooLarge(limit)
-        while not self.complete and self.unread <= limit:
-            await self._receive(limit + 1)
-        if self.unread > limit:
-            raise BodyTooLarge(limit)
-        return self._take()
-
-    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The body as it arrives, in pieces. Raises as `read` does; the client is held back while nobody asks."""
-        if (self.head.content_length or 0) > limit:
-            raise BodyTooLarge(limit)
-        total = 0
-        while True:
-            if not self.unread and not self.complete:
-                await self._receive(1)
-            if not self.unread:
-                return
-            total += self.unread
-            if total > limit:
-                raise BodyTooLarge(limit)
-            yield self._take()
-
-    async def _receive(self, wanted: int) -> None:
-        """Wait until `wanted` bytes are buffered or the body has ended."""
-        if self._fault is not None:
-            raise self._fault
-        if self.is_uninvited:
-            self._is_invited = True
-            if not self.started:
-                self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._wanted = wanted
-        self._waiter = self.connection.loop.create_future()
-        self.connection.await_body()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self.connection.body_deadline = NEVER
-
-    def _take(self) -> bytes:
-        parts = self._parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._parts = []
-        self.unread = 0
-        return body
-
-    # --- called by the connection
-
-    def feed(self, piece: bytes) -> None:
-        self._parts.append(piece)
-        self.unread += len(piece)
-        self.arrived += len(piece)
-
-    @property
-    def is_uninvited(self) -> bool:
-        """The client waits for a 100 before it sends the body (RFC 9110, 10.1.1), and has not got one."""
-        return self.head.expect_continue and not self._is_invited and not self.arrived
-
-    def finish_body(self) -> None:
-        self.complete = True
-        self.wake()
-
-    def drop(self) -> int:
-        """Forget what was not read, and tell how much it was."""
-        dropped, self.unread = self.unread, 0
-        self._parts.clear()
-        return dropped
-
-    @property
-    def is_waited_for(self) -> bool:
-        return self._waiter is not None
-
-    def wake(self) -> None:
-        """Let a waiting reader go on if it has what it asked for."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done() and (self.complete or self.unread >= self._wanted):
-            waiter.set_result(None)
-
-    def break_body(self, fault: BadRequest) -> None:
-        """No more of the body will come: the reader, now or later, gets `fault`."""
-        self._fault = fault
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(fault)
-
-    def time_out(self) -> None:
-        self.break_body(BodyTimeout())
 
     # --- the answer
 
