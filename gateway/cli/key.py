@@ -9,7 +9,8 @@ import click
 from gateway.cli.directory import change
 from gateway.cli.option import Place, place_options, read_duration, read_moment
 from gateway.cli.table import draw, moment
-from gateway.settings.credentials import file_credentials
+from gateway.relay.directory import read_consumers
+from gateway.settings.credentials import hash_keys
 
 
 @click.group()
@@ -43,7 +44,7 @@ def list_keys(place: Place, consumer: str) -> None:
     """List keys, never the secrets."""
     now = datetime.now(UTC).timestamp()
     rows = [{**row, **_state(row, now), "source": "store"} for row in change(place, "key.list", {"consumer": consumer})]
-    for credential in file_credentials(place.config()).values():
+    for _, credential in read_consumers(hash_keys(place.config()).consumers):
         if consumer in ("", credential.consumer):
             row = {"id": credential.id, "consumer": credential.consumer, "ends_in": "", "source": "file"}
             scopes = {"models": credential.key_models, "routes": credential.key_routes}

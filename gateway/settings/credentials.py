@@ -1,24 +1,24 @@
-"""The keys of the file's consumers, as the directory of every process knows them."""
+"""The keys of the file's consumers."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from gateway.exchange import Credential
+import msgspec
+
 from gateway.settings.key import digest, digest_id, key_id
-from gateway.settings.schema import Config, Key
+from gateway.settings.schema import Config, Consumer, Key
 
 
-def file_credentials(config: Config) -> Mapping[bytes, Credential]:
-    """Every key of a checked configuration, by its SHA-256."""
-    return {
-        key_digest(key): Credential(
-            id=shown_id(key), consumer=name, tier=consumer.tier, project=consumer.project,
-            expires=parse_expiry(key.expires), models=consumer.models, routes=consumer.routes,
-            key_models=key.models, key_routes=key.routes,
-        )
-        for name, consumer in config.consumers.items()
-        for key in consumer.keys
-    }  # fmt: skip
+def hash_keys(config: Config) -> Config:
+    """A checked configuration whose keys are all told by id and SHA-256: no process but the first sees a key itself."""
+    consumers = {name: _hash(consumer) for name, consumer in config.consumers.items()}
+    return msgspec.structs.replace(config, consumers=consumers)
+
+
+def _hash(consumer: Consumer) -> Consumer:
+    keys = tuple(
+        msgspec.structs.replace(key, key="", sha256=key_digest(key).hex(), id=shown_id(key)) for key in consumer.keys
+    )
+    return msgspec.structs.replace(consumer, keys=keys)
 
 
 def key_digest(key: Key) -> bytes:

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.settings.check import find_problems
+from gateway.settings.credentials import hash_keys
 from gateway.settings.demo import add_demo_keys
 from gateway.settings.load import build, read
 from gateway.settings.problem import ConfigError, Problem
@@ -28,4 +29,4 @@ def prepare(path: str) -> Prepared:
     if any(problem.level == "error" for problem in problems):
         raise ConfigError(problems)
     config, keys = add_demo_keys(config) if config.demo else (config, {})
-    return Prepared(config, tuple(problems), keys)
+    return Prepared(hash_keys(config), tuple(problems), keys)

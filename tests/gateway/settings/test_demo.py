@@ -3,10 +3,9 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.settings.credentials import file_credentials
 from gateway.settings.demo import add_demo_keys
 from gateway.settings.key import digest
-from gateway.settings.schema import Config, State, Tier
+from gateway.settings.schema import Config, Consumer, Key, State, Tier
 
 
 def config(directory: Path, *tiers: str) -> Config:
@@ -17,8 +16,8 @@ def config(directory: Path, *tiers: str) -> Config:
 def test_a_consumer_and_a_key_per_tier(tmp_path: Path) -> None:
     made, keys = add_demo_keys(config(tmp_path / "var", "free", "pro", "anonymous"))
     assert keys.keys() == {"free", "pro"}
-    credential = file_credentials(made)[digest(keys["free"])]
-    assert (credential.consumer, credential.tier, credential.id) == ("demo-free", "free", "demo-free")
+    consumer = made.consumers["demo-free"]
+    assert consumer == Consumer(tier="free", keys=(Key(sha256=digest(keys["free"]).hex(), id="demo-free"),))
     assert (tmp_path / "var" / "demo-keys.json").stat().st_mode & 0o777 == 0o600
 
 
