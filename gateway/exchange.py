@@ -77,16 +77,17 @@ class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "body", "client_wants_usage", "connect", "cost", "credential", "error", "fields", "first_byte", "forwarded",
-        "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "month", "notes", "outcome",
-        "path", "peer", "query", "queued", "received", "reply", "request_id", "route", "rule", "scheme", "sent",
-        "status", "stream", "tier", "tokens", "units", "upstream",
+        "answered", "body", "client_wants_usage", "closed", "connect", "cost", "credential", "error", "fields",
+        "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model", "model_asked",
+        "month", "notes", "outcome", "path", "peer", "query", "queued", "received", "reply", "request", "request_id",
+        "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
         # the request, as it came (worker)
         self.id = id  # 128 bits, ours: the key in ledger, journal and store
         self.request_id = id  # what the client calls it, where it may; only echoed and stored
+        self.request: Any = None  # the server's side of it; for the core alone
         self.head = head
         self.method = method
         self.path = path  # normalised: matched, limited, logged and forwarded
@@ -119,12 +120,15 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.tokens = Tokens()
         self.sent = 0  # body bytes handed to the client
-        # seconds spent (core); `forwarded` and `first_byte` are monotonic moments, 0: not yet
+        self.closed = False  # the closing record is written
+        # seconds spent (core)
         self.queued = 0.0
         self.loading = 0.0
         self.connect = 0.0
-        self.forwarded = 0.0
-        self.first_byte = 0.0
+        # monotonic moments (core); 0: not yet
+        self.forwarded = 0.0  # the request left for an upstream
+        self.first_byte = 0.0  # the first body byte left for the client
+        self.answered = 0.0  # the upstream's answer was complete
         self.upstream: Upstream | None = None
         # a plugin's private memory of this request, under the plugin itself
         self.notes: dict[object, Any] = {}

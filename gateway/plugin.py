@@ -112,11 +112,12 @@ class BasePlugin(Generic[S]):
     """Inherit, override the hooks you need.
 
     `needs`: "body" when `access` reads `exchange.body` or `exchange.fields`; the body is read when the first such
-    plugin is reached. `buffers`: `response` gets the whole body, bounded by `limits.answer`. `authenticates`: the
+    plugin is reached. "model" when it reads `exchange.model` or `exchange.cost`: then the body is read only on routes
+    that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`. `authenticates`: the
     plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
     """
 
-    needs: Literal["head", "body"] = "head"
+    needs: Literal["head", "model", "body"] = "head"
     buffers: bool = False
     authenticates: bool = False
 

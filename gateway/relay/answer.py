@@ -1,0 +1,161 @@
+"""One upstream answer on its way to the client.
+
+`feed` runs inside the upstream's data_received, without a task switch per piece. A model's whole answer is held (up to
+HOLD bytes), so that a broken one still gets a status and its usage can be read; a stream of events passes through an
+`EventStream`; anything else passes as it comes. The last piece is kept back until the relay says so, because the
+closing journal record goes first.
+"""
+
+from collections.abc import Callable
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome
+from gateway.http.request import Request
+from gateway.relay.chain import Chain, run_chunk
+from gateway.relay.dialect import EventStream, error_event
+from gateway.wire import Usage, read_usage
+
+HOLD = 1_048_576
+_TAIL = 1024
+_PROGRESS = 1.0  # seconds between two progress records
+
+Progress = Callable[[Exchange, int], None]
+
+
+class Answer:
+    """The sink of one upstream body. `length` is what the upstream announced, None if it did not.
+
+    `events` is given for a stream of events, `hold` for a model's whole answer. `progress` is called about once a
+    second with the tokens delivered so far, `describe` when the head is about to leave.
+    """
+
+    __slots__ = (
+        "_chain", "_describe", "_hold", "_last_progress", "_length", "_now", "_parts", "_pending", "_progress",
+        "_request", "_size", "_tail", "events", "exchange",
+    )  # fmt: skip
+
+    def __init__(
+        self, exchange: Exchange, chain: Chain, length: int | None, progress: Progress,
+        describe: Callable[[Exchange], None],
+    ) -> None:  # fmt: skip
+        self.exchange = exchange
+        self.events: EventStream | None = None
+        self._chain = chain
+        self._describe = describe
+        self._hold = False
+        self._last_progress = 0.0
+        self._length = None if chain.chunk else length
+        self._now = exchange.request.connection.loop.time
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self._progress = progress
+        self._request: Request = exchange.request
+        self._size = 0
+        self._tail = b""
+
+    def watch(self, strip_usage: bool) -> None:
+        """The body is a stream of events."""
+        self.events = EventStream(strip_usage)
+        self._length = None
+
+    def hold(self) -> None:
+        """The body is wanted whole, as far as it is not too large."""
+        self._hold = True
+
+    def feed(self, data: bytes) -> None:
+        events = self.events
+        if events is not None:
+            data = events.feed(data)
+            if not data:
+                return
+        elif self._hold:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size <= HOLD:
+                return
+            data, self._parts, self._hold = b"".join(self._parts), [], False
+        if not events:
+            self._tail = data[-_TAIL:]
+        self._send(data)
+
+    def take_last(self) -> bytes:
+        """The piece that was kept back; call it when the upstream's message ended as announced. Raises GatewayError.
+
+        An event stream without any event is a failure (1710): engines answer so to a prompt that is too long.
+        """
+        events = self.events
+        if events is not None:
+            last = events.finish()
+            if not last and not self.exchange.sent:
+                self.exchange.outcome = Outcome.UPSTREAM_FAILED
+                raise GatewayError(1710)
+            return last
+        body = b"".join(self._parts)
+        self._parts = []
+        self._pending = len(body)
+        if self._hold:
+            self._tail = body
+        return body
+
+    def close(self, last: bytes, conclude: Callable[[], None]) -> None:
+        """Send the last piece and the end; `conclude` is called just before."""
+        exchange, request = self.exchange, self._request
+        if self._chain.chunk and last:
+            last = run_chunk(self._chain, exchange, last)
+        exchange.sent += len(last)
+        if not request.started:
+            self._describe(exchange)
+            conclude()
+            self._respond(last)
+            return
+        conclude()
+        request.write(last)
+        request.end()
+
+    def break_off(self, error: GatewayError) -> None:
+        """The upstream failed after the first byte: one error inside a stream, and never a clean end."""
+        if self.events is not None and not self.events.failed:
+            self._request.write(error_event(error, self.exchange.request_id))
+        self._request.abort()
+
+    def usage(self) -> Usage | None:
+        """The engine's own figures, None where it gave none."""
+        return self.events.usage if self.events is not None else read_usage(self._tail)
+
+    def delivered(self) -> int:
+        """An estimate of the tokens handed to the client: events of a stream, else a quarter of the bytes."""
+        if self.events is not None:
+            return self.events.events
+        return (self.exchange.sent + self._pending + 3) // 4
+
+    def _send(self, data: bytes) -> None:
+        exchange = self.exchange
+        if self._chain.chunk:
+            data = run_chunk(self._chain, exchange, data)
+        now = self._now()
+        if not exchange.first_byte:
+            exchange.first_byte = self._last_progress = now
+            self._describe(exchange)
+            self._begin()
+        elif now - self._last_progress >= _PROGRESS:
+            self._last_progress = now
+            self._progress(exchange, self.delivered())
+        exchange.sent += len(data)
+        self._request.write(data)
+
+    def _begin(self) -> None:
+        reply = self.exchange.reply
+        assert reply is not None
+        lines = "".join(self.exchange.lines).encode("latin-1")
+        self._request.begin(reply.status, reply.headers, self._length, lines)
+
+    def _respond(self, body: bytes) -> None:
+        """The whole answer in one piece. HEAD is told the length that GET would have."""
+        reply, request = self.exchange.reply, self._request
+        assert reply is not None
+        if request.head.method == "HEAD":
+            self._begin()
+            request.end()
+            return
+        lines = "".join(self.exchange.lines).encode("latin-1")
+        request.respond(reply.status, reply.headers, body, lines)

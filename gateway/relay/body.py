@@ -1,0 +1,68 @@
+"""Reading a request's body: bounded, decoded one level deep where it leads to a model, and the model looked up."""
+
+from typing import TypeVar
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.relay.registry import Registry, is_model_id
+from gateway.wire import encode_object, parse_object
+
+T = TypeVar("T")
+
+_text = msgspec.json.Decoder(str)
+_flag = msgspec.json.Decoder(bool | None)
+
+
+class BodyReader:
+    """The chain's step that reads the body. `limit` is bytes; `registry` is None where the body is not for a model."""
+
+    __slots__ = ("_cost", "_depth", "_limit", "_registry")
+
+    def __init__(self, limit: int, depth: int, cost: int, registry: Registry | None) -> None:
+        self._limit = limit
+        self._depth = depth
+        self._cost = cost
+        self._registry = registry
+
+    async def read(self, exchange: Exchange) -> None:
+        """Fill `body`, and for a model `fields`, `model`, `stream` and `cost`.
+
+        Raises GatewayError 1208 (too large), 121x (not what it should be), 1804 (too slow).
+        """
+        if exchange.head.get(b"content-encoding") not in (None, b"identity"):
+            raise GatewayError(1215)
+        exchange.body = body = await exchange.request.read(self._limit)
+        if self._registry is None:
+            return
+        exchange.fields = fields = parse_object(body, self._depth)
+        asked = _decode(fields, "model", _text, "a string")
+        if asked is None:
+            raise GatewayError(1213, "The body names no model.", param="model")
+        if not is_model_id(asked):
+            raise GatewayError(1214, "The model's name has characters that no model has.", param="model")
+        exchange.model_asked = asked
+        exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
+        entry = self._registry.find(asked)
+        exchange.cost = self._cost
+        if entry is not None:
+            exchange.model = entry.name
+            exchange.cost = self._cost * entry.cost // 1000
+
+
+def _decode(fields: dict[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[T], wanted: str) -> T | None:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise GatewayError(1214, f"{name} must be {wanted}.", param=name) from None
+
+
+def forwarded_body(exchange: Exchange) -> bytes:
+    """The body as it goes on: the same bytes, unless a field was changed."""
+    if exchange.body is None and exchange.fields is not None:
+        exchange.body = encode_object(exchange.fields)
+    return exchange.body or b""

@@ -1,0 +1,177 @@
+"""Carrying a request to its target and the answer back to the client."""
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from gateway.backend import Blame
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome, Reply
+from gateway.http.deadline import Sweeper
+from gateway.http.faults import ClientGone, ClientStalled, Truncated, UpstreamError
+from gateway.http.head import ResponseHead, response_headers
+from gateway.http.tunnel import splice
+from gateway.relay.answer import Answer, Progress
+from gateway.relay.chain import run_response
+from gateway.relay.dialect import ask_for_usage, count_tokens
+from gateway.relay.forward import Forwarder, Passage
+from gateway.relay.places import Places
+from gateway.relay.route import Route
+from gateway.relay.target import Target, explain_failure
+from gateway.settings.schema import Config
+
+_EVENTS = b"text/event-stream"
+_BLAME_BYTES = 4096
+
+Conclude = Callable[[Exchange], None]
+
+
+class Carriage:
+    """What a worker needs to carry requests."""
+
+    def __init__(
+        self, forwarder: Forwarder, places: Places, sweeper: Sweeper, config: Config, progress: Progress
+    ) -> None:
+        self._forwarder = forwarder
+        self._sweeper = sweeper
+        self._places = places
+        self._headers = config.headers
+        self._answer_limit = config.limits.answer
+        self._progress = progress
+        self._now = asyncio.get_running_loop().time
+
+    async def carry(self, exchange: Exchange, route: Route, target: Target, conclude: Conclude) -> None:
+        """Relay one request. Raises GatewayError while an answer is still possible, with the outcome set.
+
+        `conclude` is called before the last bytes leave.
+        """
+        if exchange.fields is not None:
+            ask_for_usage(exchange, target.backend.reports_usage)
+        passage = self._forwarder.passage(exchange, target)
+        self._forwarder.budget.live += 1
+        try:
+            head = await self._forwarder.send(passage, route)
+            assert exchange.upstream is not None
+            exchange.upstream.status = head.status
+            exchange.reply = Reply(head.status, response_headers(head))
+            if head.status == 101:
+                await self._tunnel(exchange, route, passage, conclude)
+            else:
+                await self._relay(exchange, route, passage, head, conclude)
+        finally:
+            self._forwarder.budget.live -= 1
+            passage.finish()
+
+    async def _relay(
+        self, exchange: Exchange, route: Route, passage: Passage, head: ResponseHead, conclude: Conclude
+    ) -> None:
+        answer = self._prepare(exchange, route, head)
+        try:
+            last = await self._take(exchange, route, passage, answer)
+        except UpstreamError as error:
+            died = await self._places.has_died(passage.target.name, passage.load)
+            failure = explain_failure(exchange, error, died)
+            self._forwarder.report(passage, Blame.ENDPOINT)
+            if not exchange.request.started:
+                raise failure from None
+            exchange.error = failure
+            count_tokens(exchange, answer.usage(), answer.delivered())
+            conclude(exchange)
+            answer.break_off(failure)
+            return
+        except (asyncio.CancelledError, ClientGone, ClientStalled):
+            if exchange.first_byte:
+                count_tokens(exchange, answer.usage(), answer.delivered())
+            raise
+        exchange.answered = self._now()
+        self._judge(exchange, passage, answer, last)
+        answer.close(last, lambda: conclude(exchange))
+
+    def _prepare(self, exchange: Exchange, route: Route, head: ResponseHead) -> Answer:
+        announced = head.get(b"content-length")
+        length = int(announced) if announced is not None else None
+        answer = Answer(exchange, route.chain, length, self._progress, self._describe)
+        if exchange.fields is not None and (head.get(b"content-type") or b"").startswith(_EVENTS):
+            answer.watch(strip_usage=exchange.stream and not exchange.client_wants_usage)
+            exchange.lines.append("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n")
+        elif (exchange.fields is not None or head.status >= 500) and exchange.method != "HEAD":
+            answer.hold()
+        exchange.status = head.status
+        return answer
+
+    async def _take(self, exchange: Exchange, route: Route, passage: Passage, answer: Answer) -> bytes:
+        """Hand the body on as it comes and return its last piece. Raises UpstreamError if it breaks."""
+        connection, request, reply = passage.connection, exchange.request, exchange.reply
+        assert connection is not None and reply is not None
+        chain = route.chain
+        if chain.buffers:
+            reply.body = await connection.collect(self._answer_limit)
+        if chain.response:
+            await run_response(chain, exchange)
+        data = reply.body if chain.buffers else connection.body()
+        if data:
+            assert isinstance(data, bytes)
+            answer.feed(data)
+        if not connection.complete:
+            request.on_pause, request.on_resume = connection.pause, connection.resume
+            if request.paused:
+                connection.pause()
+            await connection.pipe(answer.feed)
+        last = answer.take_last()
+        if answer.events is not None and answer.events.is_cut:
+            raise Truncated("the stream ended without saying that it is over", got=True)
+        return last
+
+    def _judge(self, exchange: Exchange, passage: Passage, answer: Answer, last: bytes) -> None:
+        """Outcome, tokens and blame of an answer that came whole (outcomes table)."""
+        status, target = exchange.status, passage.target
+        usage = answer.usage()
+        if status >= 500:
+            exchange.outcome = Outcome.UPSTREAM_FAILED
+            self._forwarder.report(passage, target.backend.blame(status, last[:_BLAME_BYTES]))
+            return
+        self._places.clear(target.name, passage.url)
+        if status >= 400:
+            exchange.outcome = Outcome.UPSTREAM_REJECTED
+            if usage is not None:
+                count_tokens(exchange, usage, 0)
+            return
+        exchange.outcome = Outcome.COMPLETE
+        if answer.events is not None and answer.events.failed:
+            exchange.outcome = Outcome.BROKEN
+            exchange.error = GatewayError(1705)
+        if exchange.fields is not None:
+            count_tokens(exchange, usage, answer.delivered())
+
+    def _describe(self, exchange: Exchange) -> None:
+        """Optional answer headers, worked out when the head leaves."""
+        lines = exchange.lines
+        if self._headers.timing:
+            now = self._now()
+            upstream = (exchange.answered or exchange.first_byte or now) - exchange.forwarded
+            waited = exchange.queued + exchange.loading
+            overhead = max(0.0, now - exchange.received - upstream - waited - exchange.connect)
+            lines.append(
+                f"X-Tollkeeper-Overhead-Ms: {overhead * 1e3:.2f}\r\nX-Tollkeeper-Queue-Ms: {waited * 1e3:.2f}\r\n"
+                f"X-Tollkeeper-Upstream-Ms: {upstream * 1e3:.2f}\r\n"
+            )
+        if self._headers.routing and exchange.upstream is not None:
+            if exchange.model:
+                lines.append(f"X-Tollkeeper-Model: {exchange.model}\r\n")
+            lines.append(f"X-Tollkeeper-Backend: {exchange.upstream.backend}\r\n")
+
+    async def _tunnel(self, exchange: Exchange, route: Route, passage: Passage, conclude: Conclude) -> None:
+        """An upgraded connection (RFC 9110, 7.8): bytes both ways until one end closes."""
+        request, reply, connection = exchange.request, exchange.reply, passage.connection
+        assert reply is not None and connection is not None
+        self._describe(exchange)
+        own = [tuple(line.strip().encode("latin-1").split(b": ", 1)) for line in "".join(exchange.lines).splitlines()]
+        upgrade = [(b"connection", b"upgrade"), (b"upgrade", request.head.upgrade or b"")]
+        request.inform(101, [*upgrade, *reply.headers, *own])
+        exchange.status = 101
+        exchange.first_byte = self._now()
+        connection.total_deadline = math.inf
+        end = await splice(request.upgrade(), connection, self._sweeper, route.idle)
+        exchange.sent = end.to_client
+        exchange.outcome = Outcome.COMPLETE
+        conclude(exchange)

@@ -1,0 +1,111 @@
+"""The plugin chain of a route, compiled once: flat tuples that hold only the hooks that exist.
+
+The order is the order of the configuration. Two steps of the core stand among the plugins' `access` hooks: the check
+that somebody is identified, after the last plugin that authenticates; and the reading of the body, before the first
+plugin that needs it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import iscoroutinefunction
+from typing import Any
+
+import msgspec
+
+from gateway.exchange import Exchange, Reply
+from gateway.plugin import AnyPlugin, BasePlugin
+
+Hook = Callable[..., Any]
+Step = tuple[bool, Hook]  # (is a coroutine function, hook)
+ReadBody = Callable[[Exchange], Awaitable[None]]
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """`access` and `response` may be async, `chunk` and `log` are plain functions. `names` are for `explain`."""
+
+    access: tuple[Step, ...]
+    response: tuple[Step, ...]
+    chunk: tuple[Hook, ...]
+    log: tuple[Hook, ...]
+    reads_body: bool
+    buffers: bool
+    names: tuple[str, ...]
+
+
+def compile_chain(
+    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, body_wanted: bool
+) -> Chain:
+    """The chain of one route. `check_identity` is None where the route asks for nobody: then no plugin authenticates.
+
+    `body_wanted`: the route leads to models, so the body is needed as JSON even if no plugin asks. Raises TypeError
+    for an async `chunk` or `log`.
+    """
+    if check_identity is None:
+        plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
+    authenticators = [i for i, (_, plugin) in enumerate(plugins) if plugin.authenticates]
+    gate = authenticators[-1] if authenticators else -1
+    steps: list[Step] = []
+    names: list[str] = []
+    reads = False
+
+    def add(name: str, hook: Hook) -> None:
+        steps.append((iscoroutinefunction(hook), hook))
+        names.append(name)
+
+    if gate < 0 and check_identity is not None:
+        add("identity", check_identity)
+    for index, (name, plugin) in enumerate(plugins):
+        if not reads and (plugin.needs == "body" or (plugin.needs == "model" and body_wanted)):
+            reads = True
+            add("body", read_body)
+        if _overrides(plugin, "access"):
+            add(name, plugin.access)
+        if index == gate and check_identity is not None:
+            add("identity", check_identity)
+    if body_wanted and not reads:
+        reads = True
+        add("body", read_body)
+    parts = [plugin for _, plugin in plugins]
+    return Chain(
+        access=tuple(steps),
+        response=tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response")),
+        chunk=_plain(parts, "chunk"),
+        log=_plain(parts, "log"),
+        reads_body=reads,
+        buffers=any(plugin.buffers for plugin in parts),
+        names=tuple(names),
+    )
+
+
+def _overrides(plugin: AnyPlugin, phase: str) -> bool:
+    return getattr(type(plugin), phase) is not getattr(BasePlugin, phase)
+
+
+def _plain(plugins: Sequence[AnyPlugin], phase: str) -> tuple[Hook, ...]:
+    hooks = tuple(getattr(plugin, phase) for plugin in plugins if _overrides(plugin, phase))
+    for hook in hooks:
+        if iscoroutinefunction(hook):
+            raise TypeError(f"{hook.__module__}.{hook.__qualname__} must be a plain function, not async")
+    return hooks
+
+
+async def run_access(chain: Chain, exchange: Exchange) -> Reply | None:
+    """Run the `access` hooks in order; the first reply ends the phase."""
+    for is_async, hook in chain.access:
+        reply: Reply | None = await hook(exchange) if is_async else hook(exchange)
+        if reply is not None:
+            return reply
+    return None
+
+
+async def run_response(chain: Chain, exchange: Exchange) -> None:
+    for is_async, hook in chain.response:
+        if is_async:
+            await hook(exchange)
+        else:
+            hook(exchange)
+
+
+def run_chunk(chain: Chain, exchange: Exchange, data: bytes) -> bytes:
+    for hook in chain.chunk:
+        data = hook(exchange, data)
+    return data

@@ -1,0 +1,98 @@
+"""The worker's view of the directory: keys of the configuration, and a bounded memory of those that were looked up."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.exchange import Credential
+from gateway.link import Found, LookUp
+from gateway.settings.schema import Consumer
+
+_KNOWN = 50_000  # keys remembered
+_UNKNOWN = 10_000  # digests of keys that do not exist, remembered apart so that guessing pushes no real key out
+
+Call = Callable[[LookUp], "asyncio.Future[Any]"]
+
+
+def read_consumers(consumers: Mapping[str, Consumer]) -> Iterable[tuple[bytes, Credential]]:
+    """The keys of the configuration by digest."""
+    for name, consumer in consumers.items():
+        for key in consumer.keys:
+            expires = _read_time(key.expires) if key.expires else 0.0
+            yield (
+                bytes.fromhex(key.sha256),
+                Credential(
+                    key.id or key.sha256[:12], name, consumer.tier, consumer.project, expires, consumer.models,
+                    consumer.routes, key.models, key.routes,
+                ),
+            )  # fmt: skip
+
+
+def _read_time(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class Directory:
+    """Answers from memory, else asks over the link. Entries stay until `forget`; several askers share one question."""
+
+    def __init__(self, fixed: Iterable[tuple[bytes, Credential]], call: Call) -> None:
+        self._fixed = dict(fixed)
+        self._call = call
+        self._known: OrderedDict[bytes, Credential] = OrderedDict()
+        self._unknown: OrderedDict[bytes, None] = OrderedDict()
+        self._flights: dict[bytes, asyncio.Future[Any]] = {}
+        self._changes = 0
+
+    def look_up(self, digest: bytes) -> Credential | Awaitable[Credential | None] | None:
+        """The holder of a key, or None; an awaitable where the directory must be asked."""
+        found = self._fixed.get(digest)
+        if found is not None:
+            return found
+        found = self._known.get(digest)
+        if found is not None:
+            self._known.move_to_end(digest)
+            return found
+        if digest in self._unknown:
+            return None
+        return self._ask(digest)
+
+    def forget(self, digests: Iterable[bytes]) -> None:
+        """Drop entries that changed; no digest at all: drop everything."""
+        self._changes += 1
+        digests = tuple(digests)
+        if not digests:
+            self._known.clear()
+            self._unknown.clear()
+        for digest in digests:
+            self._known.pop(digest, None)
+            self._unknown.pop(digest, None)
+
+    async def _ask(self, digest: bytes) -> Credential | None:
+        changes = self._changes
+        flight = self._flights.get(digest)
+        if flight is None:
+            flight = self._flights[digest] = self._call(LookUp(digest))
+            flight.add_done_callback(lambda _: self._flights.pop(digest, None))
+        try:
+            answer = await asyncio.shield(flight)
+        except ConnectionError:
+            raise GatewayError(1602, headers={"Retry-After": "1"}) from None
+        if not isinstance(answer, Found):
+            raise GatewayError(1602, headers={"Retry-After": "1"})
+        if changes == self._changes:  # else it may be older than the change
+            self._remember(digest, answer.credential)
+        return answer.credential
+
+    def _remember(self, digest: bytes, credential: Credential | None) -> None:
+        if credential is None:
+            self._unknown[digest] = None
+            if len(self._unknown) > _UNKNOWN:
+                self._unknown.popitem(last=False)
+            return
+        self._known[digest] = credential
+        if len(self._known) > _KNOWN:
+            self._known.popitem(last=False)

@@ -1,0 +1,189 @@
+"""Sending a request to its target and bringing back the head of an answer, within the rules of retry."""
+
+from collections.abc import Callable
+
+from gateway.backend import Blame
+from gateway.exchange import Exchange, Upstream
+from gateway.http.client import UpstreamConnection
+from gateway.http.faults import UpstreamError
+from gateway.http.head import ResponseHead
+from gateway.http.pool import Pool
+from gateway.relay.balance import Candidate, RetryBudget
+from gateway.relay.body import forwarded_body
+from gateway.relay.places import Places
+from gateway.relay.route import Route
+from gateway.relay.target import Target, explain_failure
+
+_BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+
+
+class Passage:
+    """One request's way through a target: the connection, the slot or endpoint it holds, and how often it was tried.
+
+    `finish` gives all of it back; it must run however the request ends.
+    """
+
+    __slots__ = ("_places", "_pool", "candidate", "connection", "exchange", "load", "slotted", "target", "tried", "url")
+
+    def __init__(self, exchange: Exchange, target: Target, places: Places, pool: Pool) -> None:
+        self.exchange = exchange
+        self.target = target
+        self.candidate: Candidate | None = None
+        self.connection: UpstreamConnection | None = None
+        self.load = ""
+        self.slotted = False
+        self.tried: set[str] = set()
+        self.url = ""
+        self._places = places
+        self._pool = pool
+
+    def move(self, candidate: Candidate) -> None:
+        """Count the request at this endpoint, and at no other."""
+        if self.candidate is not None:
+            self.candidate.inflight -= 1
+        candidate.inflight += 1
+        self.candidate = candidate
+        self.url = candidate.url
+
+    def abandon(self) -> None:
+        """Break the connection, so that the upstream stops working for nobody."""
+        if self.connection is not None:
+            self.connection.abort()
+            self.connection = None
+
+    def finish(self) -> None:
+        connection, self.connection = self.connection, None
+        done = connection is not None and connection.complete
+        if connection is not None:
+            if done:
+                self._pool.give(connection)
+            else:
+                connection.abort()
+        if self.candidate is not None:
+            self.candidate.inflight -= 1
+            self.candidate = None
+        if self.slotted:
+            self.slotted = False
+            self._places.release(self.exchange, self.target.name, progress=done)
+
+
+class Forwarder:
+    """Sends requests upstream. `opened` is called once a request, when an upstream is about to be contacted."""
+
+    def __init__(
+        self, pool: Pool, places: Places, connect_timeout: float, opened: Callable[[Exchange], None],
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._places = places
+        self._connect_timeout = connect_timeout
+        self._opened = opened
+        self._now = now
+        self.budget = RetryBudget()
+
+    def passage(self, exchange: Exchange, target: Target) -> Passage:
+        exchange.upstream = Upstream(target.name)
+        return Passage(exchange, target, self._places, self._pool)
+
+    async def send(self, passage: Passage, route: Route) -> ResponseHead:
+        """The head of the answer that is to be relayed. Raises GatewayError with the exchange's outcome set."""
+        retrying = False
+        try:
+            while True:
+                await self._choose(passage)
+                failure = head = None
+                try:
+                    head = await self._attempt(passage, route)
+                    again = head.status >= 500 and route.retry
+                except UpstreamError as error:
+                    died = error.sent and await self._places.has_died(passage.target.name, passage.load)
+                    again = not error.sent or route.retry
+                    failure = explain_failure(passage.exchange, error, died)
+                    self.report(passage, Blame.ENDPOINT)
+                if again and self._may_go_on(passage) and (retrying or self.budget.take()):
+                    retrying = True
+                    passage.abandon()
+                elif head is not None:
+                    return head
+                else:
+                    assert failure is not None
+                    raise failure
+        finally:
+            if retrying:
+                self.budget.give()
+
+    def report(self, passage: Passage, blame: Blame) -> None:
+        """Tell the supervisor of a failure that is, or may be, the endpoint's."""
+        if passage.candidate is not None and blame is not Blame.CLIENT:
+            credential = passage.exchange.credential
+            who = credential.consumer if credential is not None else passage.exchange.peer
+            self._places.report(passage.target.name, passage.url, blame.value, who)
+
+    async def _choose(self, passage: Passage) -> None:
+        target, exchange = passage.target, passage.exchange
+        if target.candidates:
+            passage.move(target.pick(self._places.down_of(target.name), passage.tried))
+        elif not passage.slotted:
+            passage.slotted = True
+            slot = await self._places.acquire(exchange, target.name)
+            passage.url, passage.load = slot.url, slot.load
+        assert exchange.upstream is not None
+        exchange.upstream.endpoint = passage.url
+        exchange.upstream.load = passage.load
+
+    def _may_go_on(self, passage: Passage) -> bool:
+        """Is there an endpoint that was not tried, and a body that can be sent again?"""
+        passage.tried.add(passage.url)
+        down = self._places.down_of(passage.target.name)
+        return passage.exchange.request.complete and any(
+            c.url not in passage.tried and c.url not in down for c in passage.target.candidates
+        )
+
+    async def _attempt(self, passage: Passage, route: Route) -> ResponseHead:
+        """One endpoint. A kept connection that dies without a byte says nothing of the request: once more, afresh."""
+        exchange = passage.exchange
+        origin = passage.target.origin(passage.url)
+        kept = self._pool.take(origin) if exchange.request.complete else None
+        if kept is not None:
+            passage.connection = kept
+            try:
+                return await self._ask(passage, route)
+            except UpstreamError as error:
+                passage.abandon()
+                if error.kind != "reset" or error.got:
+                    raise
+                if await self._places.has_died(passage.target.name, passage.load):
+                    raise
+        started = self._now()
+        passage.connection = await self._pool.connect(origin, self._connect_timeout)
+        exchange.connect += self._now() - started
+        return await self._ask(passage, route)
+
+    async def _ask(self, passage: Passage, route: Route) -> ResponseHead:
+        exchange, connection = passage.exchange, passage.connection
+        assert connection is not None and exchange.upstream is not None
+        connection.first_byte_timeout = route.first_byte
+        connection.idle_timeout = route.idle
+        connection.total_deadline = exchange.received + route.total
+        exchange.upstream.attempts += 1
+        if not exchange.forwarded:
+            self._opened(exchange)
+        exchange.forwarded = self._now()
+        target, url = passage.target, passage.url
+        if exchange.request.complete or exchange.body is not None:
+            body = await take_body(exchange, route)
+            framing = b"content-length: %d\r\n" % len(body) if body or exchange.method not in _BODILESS else b""
+            connection.send(target.request_head(exchange, url, route.strip, framing) + body)
+        else:
+            length = exchange.request.head.content_length
+            framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+            connection.send(target.request_head(exchange, url, route.strip, framing))
+            await connection.send_chunks(exchange.request.chunks(route.body), framed=length is None)
+        return await connection.response()
+
+
+async def take_body(exchange: Exchange, route: Route) -> bytes:
+    """The body that goes on; what nobody has read yet is read now."""
+    if exchange.body is None and exchange.fields is None:
+        exchange.body = await exchange.request.read(route.body)
+    return forwarded_body(exchange)

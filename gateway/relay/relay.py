@@ -1,0 +1,209 @@
+"""One request, top to bottom: route, chain, target, answer, journal, `log`. This is the worker's handler."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from typing import Protocol
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome, Reply
+from gateway.http.faults import BadRequest, ClientGone, ClientStalled
+from gateway.http.request import Request
+from gateway.relay.carriage import Carriage
+from gateway.relay.chain import run_access, run_chunk, run_response
+from gateway.relay.dialect import estimate
+from gateway.relay.registry import Registry, may_use_model
+from gateway.relay.route import Route
+from gateway.relay.router import Router
+from gateway.relay.target import Target
+
+_log = logging.getLogger("tollkeeper")
+_is_request_id = re.compile(rb"[A-Za-z0-9_-]{1,64}").fullmatch
+_JSON = (b"content-type", b"application/json")
+_CLIENT_CLOSED = 499  # nginx's status for a client that left; stands in traces, is never sent
+
+
+class Witness(Protocol):
+    """What a request leaves behind: records in the journal, counts in the metrics."""
+
+    def opened(self, exchange: Exchange) -> None: ...
+    def progressed(self, exchange: Exchange, tokens: int) -> None: ...
+    def closed(self, exchange: Exchange) -> None: ...
+
+
+class Directions(msgspec.Struct, frozen=True):
+    """Where requests can go. `fallback` is the route of paths that no route has: its chain runs, then it is a 404."""
+
+    router: Router[Route]
+    fallback: Route
+    registry: Registry
+    targets: dict[str, Target]
+
+
+class Relay:
+    """Handles every request of one configuration generation. `new_id` makes internal ids."""
+
+    def __init__(
+        self, directions: Directions, carriage: Carriage, witness: Witness, generation: int, new_id: Callable[[], str]
+    ) -> None:
+        self._directions = directions
+        self._carriage = carriage
+        self._witness = witness
+        self._generation = generation
+        self._new_id = new_id
+
+    async def handle(self, request: Request) -> None:
+        """Answer one request. Raises only when its client has left."""
+        exchange = self._open(request)
+        directions = self._directions
+        found, allowed = directions.router.find(exchange.method, exchange.path)
+        route = found or directions.fallback
+        exchange.route = route.path
+        exchange.cost = route.cost
+        try:
+            reply = await run_access(route.chain, exchange)
+            if reply is not None:
+                exchange.outcome = Outcome.ANSWERED
+                await self._reply(exchange, route, reply)
+            else:
+                exchange.outcome = Outcome.TURNED_AWAY  # until an upstream is asked
+                if found is None:
+                    raise _no_route(exchange, allowed)
+                await self._serve(exchange, route)
+        except GatewayError as error:
+            self._refuse(exchange, error)
+        except BadRequest as fault:
+            self._refuse(exchange, GatewayError(fault.number, fault.message))
+        except (asyncio.CancelledError, ClientGone, ClientStalled) as gone:
+            self._leave(exchange, gone)
+            raise
+        except Exception:
+            _log.exception("request %s failed", exchange.id)
+            exchange.outcome = Outcome.FAILED
+            self._refuse(exchange, GatewayError(1900))
+        finally:
+            self._conclude(exchange)
+            for hook in route.chain.log:
+                try:
+                    hook(exchange)
+                except Exception:
+                    _log.exception("a log hook failed on request %s", exchange.id)
+
+    def refuse(self, number: int, message: str) -> bytes:
+        """What the server says where no request could be read: a whole response that closes the connection."""
+        error, request_id = GatewayError(number, message), self._new_id()
+        body = error.body(request_id)
+        return (
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
+            f"X-Tollkeeper-Error: {number}\r\n\r\n"
+        ).encode() + body
+
+    def _open(self, request: Request) -> Exchange:
+        head = request.head
+        exchange = Exchange(self._new_id(), head, head.method, head.path, request.received)
+        exchange.request = request
+        exchange.query = head.query
+        exchange.peer = request.peer
+        exchange.scheme = request.scheme
+        exchange.generation = self._generation
+        named = head.get(b"x-request-id")
+        if named is not None and _is_request_id(named):
+            exchange.request_id = named.decode("ascii")
+        exchange.lines.append(f"X-Request-ID: {exchange.request_id}\r\n")
+        return exchange
+
+    async def _serve(self, exchange: Exchange, route: Route) -> None:
+        if route.serve is not None:
+            reply = await route.serve(exchange)
+            exchange.outcome = Outcome.ANSWERED
+            await self._reply(exchange, route, reply)
+            return
+        target = route.target or self._find_model(exchange)
+        await self._carriage.carry(exchange, route, target, self._conclude)
+
+    def _find_model(self, exchange: Exchange) -> Target:
+        """The target of the model asked for; `exchange.fields` gets the name that its server knows."""
+        entry = self._directions.registry.find(exchange.model_asked)
+        if entry is None:
+            raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
+        if not may_use_model(exchange.credential, entry.name):
+            raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
+        target = self._directions.targets[entry.backend]
+        name = entry.upstream or target.backend.model_name(entry.name)
+        if name != exchange.model_asked:
+            exchange.set_field("model", name)
+        return target
+
+    async def _reply(self, exchange: Exchange, route: Route, reply: Reply) -> None:
+        """Send an answer that was made here. Nothing of it is sent before the `response` hooks have run."""
+        exchange.reply = reply
+        if isinstance(reply.body, AsyncIterator) and route.chain.buffers:
+            reply.body = b"".join([piece async for piece in reply.body])
+        await run_response(route.chain, exchange)
+        exchange.status = reply.status
+        lines = "".join(exchange.lines).encode("latin-1")
+        request: Request = exchange.request
+        if isinstance(reply.body, bytes):
+            body = run_chunk(route.chain, exchange, reply.body)
+            exchange.sent = len(body)
+            self._conclude(exchange)
+            request.respond(reply.status, reply.headers, body, lines)
+            return
+        request.begin(reply.status, reply.headers, None, lines)
+        async for piece in reply.body:
+            data = run_chunk(route.chain, exchange, piece)
+            exchange.sent += len(data)
+            request.write(data)
+            await request.drain()
+        self._conclude(exchange)
+        request.end()
+
+    def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
+        """Answer with the error's envelope; if an answer has begun, break it off."""
+        request: Request = exchange.request
+        exchange.error = error
+        exchange.outcome = exchange.outcome or Outcome.REFUSED
+        if exchange.outcome is Outcome.ANSWERED:
+            exchange.outcome = Outcome.FAILED
+        if request.started:
+            self._conclude(exchange)
+            request.abort()
+            return
+        exchange.status = error.status
+        for name, value in error.headers.items():
+            exchange.set_header(name, value)
+        exchange.set_header("X-Tollkeeper-Error", str(error.number))
+        body = error.body(exchange.request_id)
+        exchange.sent = len(body)
+        self._conclude(exchange)
+        request.respond(error.status, [_JSON], body, "".join(exchange.lines).encode("latin-1"))
+
+    def _leave(self, exchange: Exchange, gone: BaseException) -> None:
+        """The client is not there any more, or does not read."""
+        exchange.status = exchange.status or _CLIENT_CLOSED
+        if isinstance(gone, ClientStalled):
+            exchange.error = GatewayError(1809)
+        if exchange.forwarded:
+            exchange.outcome = Outcome.LEFT
+            if exchange.tokens.source == "none":
+                estimate(exchange, 0)
+        else:
+            exchange.outcome = Outcome.LEFT_WAITING
+
+    def _conclude(self, exchange: Exchange) -> None:
+        """Write the closing record, once: before the last bytes leave."""
+        if not exchange.closed:
+            exchange.closed = True
+            self._witness.closed(exchange)
+
+
+def _no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:
+    if allowed:
+        listed = ", ".join(sorted(allowed))
+        return GatewayError(1207, f"{exchange.path} takes {listed}.", headers={"Allow": listed})
+    return GatewayError(1301, f"No route has the path {exchange.path[:200]}.")

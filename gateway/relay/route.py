@@ -1,0 +1,33 @@
+"""A compiled route: everything a request needs to know, worked out once when the configuration is loaded."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+
+from gateway.exchange import Exchange, Reply
+from gateway.relay.chain import Chain
+from gateway.relay.target import Target
+
+Serve = Callable[[Exchange], Awaitable[Reply]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a path leads: to `models`, to one `target`, or to `serve`, an answer of the gateway's own.
+
+    `cost` is milli-units, `body` bytes, times are seconds. `strip` is a prefix taken off before the path goes on.
+    """
+
+    path: str
+    methods: frozenset[str]
+    chain: Chain
+    cost: int
+    kind: Literal["models", "target", "own"]
+    target: Target | None = None
+    serve: Serve | None = None
+    strip: str = ""
+    body: int = 10_000_000
+    retry: bool = False
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 1800.0

@@ -1,0 +1,102 @@
+"""Where a worker's requests can go: one target per backend, and the errors that its failures become."""
+
+from collections.abc import Callable, Collection
+
+from gateway.backend import AnyBackend
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome
+from gateway.http.faults import UpstreamError
+from gateway.http.head import Headers, RequestHead, encode_headers, request_headers
+from gateway.http.origin import Origin
+from gateway.relay.balance import Candidate, pick_least_inflight, pick_weighted
+from gateway.settings import schema
+
+_NUMBERS = {
+    "refused": 1701, "dns": 1701, "tls": 1701, "unreachable": 1701, "connect_timeout": 1801, "reset": 1702,
+    "malformed": 1703, "header_too_large": 1704, "truncated": 1705, "body_too_large": 1712,
+    "dns_timeout": 1801, "first_byte_timeout": 1805, "idle_timeout": 1806, "total_timeout": 1807,
+}  # fmt: skip
+_ORIGINS = 1024
+_POLICIES: dict[str, Callable[..., Candidate | None]] = {
+    "least_inflight": pick_least_inflight,
+    "weighted": pick_weighted,
+}
+
+
+class Target:
+    """A backend as the worker uses it: its description, its endpoints, and what is known of them here."""
+
+    __slots__ = ("_fixed", "_origins", "_pick", "_replaced", "backend", "candidates", "identity", "name", "passes")
+
+    def __init__(self, name: str, settings: schema.Backend, backend: AnyBackend) -> None:
+        self.name = name
+        self.backend = backend
+        self.candidates = [Candidate(endpoint.url, endpoint.weight) for endpoint in backend.endpoints()]
+        self.identity = settings.identity
+        self.passes = settings.headers
+        extra = [(name.lower().encode(), value.encode()) for name, value in backend.request_headers().items()]
+        self._replaced = frozenset(name for name, _ in extra)
+        self._fixed = encode_headers(extra)
+        self._origins: dict[str, Origin] = {}
+        self._pick = _POLICIES[backend.balance]
+
+    def origin(self, url: str) -> Origin:
+        """The address behind an endpoint's URL. They are few: from the configuration, or runs of an engine."""
+        found = self._origins.get(url)
+        if found is None:
+            if len(self._origins) >= _ORIGINS:
+                self._origins.clear()
+            found = self._origins[url] = Origin.parse(url)
+        return found
+
+    def request_head(self, exchange: Exchange, url: str, strip: str, framing: bytes) -> bytes:
+        """The head that goes upstream; `framing` is the line that says how long the body is."""
+        origin = self.origin(url)
+        path = origin.prefix + (exchange.path.removeprefix(strip) if strip else exchange.path)
+        if exchange.query:
+            path = f"{path}?{exchange.query}"
+        head: RequestHead = exchange.request.head
+        fields = request_headers(head) if self.passes else _only_content(head)
+        if exchange.fields is not None or self._replaced:
+            fields = [field for field in fields if field[0] != b"accept-encoding" and field[0] not in self._replaced]
+        identity = _identify(exchange) if self.identity else b""
+        if head.upgrade is not None:
+            framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b%b\r\n" % (
+            exchange.method.encode(), path.encode("latin-1"), origin.host_header, framing,
+            encode_headers(fields), exchange.request_id.encode(), self._fixed, identity,
+        )  # fmt: skip
+
+    def pick(self, down: Collection[str], tried: Collection[str]) -> Candidate:
+        """An endpoint that is up and not tried yet. Raises GatewayError 1706."""
+        candidate = self._pick(self.candidates, down, tried)
+        if candidate is None:
+            raise GatewayError(1706, headers={"Retry-After": "5"}, details={"backend": self.name})
+        return candidate
+
+
+def _only_content(head: RequestHead) -> Headers:
+    return [field for field in head.headers if field[0] in (b"content-type", b"accept")]
+
+
+def _identify(exchange: Exchange) -> bytes:
+    """Who is asking, for an upstream that wants to know; a client's own words on it were dropped before."""
+    credential = exchange.credential
+    lines = [f"x-forwarded-for: {exchange.peer}\r\nx-forwarded-proto: {exchange.scheme}\r\n"]
+    if credential is not None:
+        lines.append(
+            f"x-consumer-id: {credential.consumer}\r\nx-consumer-tier: {credential.tier}\r\n"
+            f"x-consumer-project: {credential.project}\r\n"
+        )
+    return "".join(lines).encode()
+
+
+def explain_failure(exchange: Exchange, error: UpstreamError, died: bool) -> GatewayError:
+    """What the client is told of an upstream's failure; sets the exchange's outcome (outcomes.md)."""
+    if exchange.first_byte:
+        exchange.outcome = Outcome.ENGINE_DIED if died else Outcome.BROKEN
+    elif not error.sent:
+        exchange.outcome = Outcome.NOT_REACHED
+    else:
+        exchange.outcome = Outcome.ENGINE_DIED if died else Outcome.UPSTREAM_FAILED
+    return GatewayError(1711 if died else _NUMBERS.get(error.kind, 1702))

@@ -1,0 +1,137 @@
+"""Formats on the wire that several parts read: a JSON object one level deep, usage figures, events."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from gateway.errors import GatewayError
+
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+_NOT_BRACKETS = bytes(i for i in range(256) if i not in b"[]{}")
+
+
+def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object (RFC 8259), each value left as it stands.
+
+    Raises GatewayError 1210 (not JSON, not UTF-8, not an object), 1211 (a member twice: servers differ in which one
+    they take, so a check of one could be passed with the other), 1212 (nested deeper than `depth`).
+    """
+    try:
+        if not body.isascii():
+            body.decode()  # the decoder does not look into values that it leaves as they stand
+        fields = _objects.decode(body)
+        if b"\\u" in body and b"\\ud" in body.lower():
+            msgspec.json.decode(body)  # refuses lone surrogates
+    except UnicodeDecodeError as error:
+        raise GatewayError(1210, f"The body is not UTF-8 (byte {error.start}).") from None
+    except RecursionError:
+        raise GatewayError(1212, f"The JSON is nested deeper than {depth} levels.") from None
+    except msgspec.ValidationError:
+        raise GatewayError(1210, "The body must be a JSON object.") from None
+    except msgspec.DecodeError as error:
+        raise GatewayError(1210, f"The body is not valid JSON: {error}.") from None
+    if is_deeper(body, depth):
+        raise GatewayError(1212, f"The JSON is nested deeper than {depth} levels.")
+    if _encode(fields) != body and (name := _find_duplicate(body)) is not None:
+        raise GatewayError(1211, "A field stands twice in the body.", param=name[:64])
+    return fields
+
+
+def encode_object(fields: dict[str, msgspec.Raw]) -> bytes:
+    return _encode(fields)
+
+
+def is_deeper(body: bytes, limit: int) -> bool:
+    """Whether valid JSON nests deeper than `limit`.
+
+    Each round takes the innermost brackets away. What is left after `limit` rounds is deeper, or has brackets inside
+    strings: those are counted exactly.
+    """
+    brackets = body.translate(None, _NOT_BRACKETS)
+    for _ in range(limit):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    return bool(brackets) and _count_depth(body) > limit
+
+
+def _count_depth(body: bytes) -> int:
+    depth = deepest = 0
+    quoted = escaped = False
+    for byte in body:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                quoted = False
+        elif byte == 0x22:
+            quoted = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _find_duplicate(body: bytes) -> str | None:
+    """The first name that stands twice at the top of a JSON object. Slow: used where re-encoding shows a difference."""
+    last: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal last
+        last = pairs  # objects end inside out: the last one is the outermost
+
+    json.loads(body, object_pairs_hook=keep, parse_int=str, parse_float=str)
+    seen: set[str] = set()
+    for name, _ in last:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class Usage(msgspec.Struct):
+    """OpenAI's `usage`. A field that is absent is None: an explicit 0 is 0."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Answer(msgspec.Struct):
+    usage: Usage | None = None
+
+
+class _Event(msgspec.Struct):
+    usage: Usage | None = None
+    choices: list[msgspec.Raw] | None = None
+    error: msgspec.Raw | None = None
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_events = msgspec.json.Decoder(_Event)
+
+
+def read_usage(body: bytes) -> Usage | None:
+    """The `usage` of a whole JSON answer, None where there is none."""
+    try:
+        return _answers.decode(body).usage
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def read_event(data: bytes) -> _Event | None:
+    """The payload of one `data:` line as far as it concerns us, None where it is not a JSON object."""
+    try:
+        return _events.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,222 @@
+"""A worker: it holds client and upstream connections and runs one configuration for life.
+
+Started by the supervisor as `python -P -m gateway.worker` with the numbers of its inherited descriptors. It asks the
+supervisor for everything that belongs to all workers, and ends when the supervisor does.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+import gateway
+from gateway.http.client import ClientLimits
+from gateway.http.connection import Connection
+from gateway.http.deadline import Sweeper
+from gateway.http.pool import Pool
+from gateway.http.server import HttpServer, ServerLimits
+from gateway.http.tls import CertificateFile, server_context
+from gateway.journal import Journal
+from gateway.ledger.lease import Wallet
+from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Ready
+from gateway.log import set_up
+from gateway.metrics import Board
+from gateway.relay.assembly import Assembly, assemble
+from gateway.relay.carriage import Carriage
+from gateway.relay.directory import Directory, read_consumers
+from gateway.relay.forward import Forwarder
+from gateway.relay.ids import Ids
+from gateway.relay.places import Places
+from gateway.relay.relay import Relay
+from gateway.relay.services import Clock, Fetcher, MemoryCache, Meter, Services
+from gateway.relay.witness import Witness
+from gateway.settings.load import from_plain
+from gateway.settings.schema import Config, Listener
+from gateway.settings.state import journal_folder
+from gateway.tasks import spawn
+
+_ORPHANED = 5.0  # seconds that running requests get when the supervisor is gone
+_LEASE_SWEEP = 0.1
+_GRACE = 1.0  # seconds in which a drained worker still answers kept connections
+
+
+class Descriptors(msgspec.Struct, frozen=True):
+    """Inherited descriptors: the link, the pipe that ends with the supervisor, the metrics file, the listeners."""
+
+    link: int
+    alive: int
+    metrics: int
+    listen: tuple[int, ...]
+
+
+class Worker:
+    """One run of one worker. `name` is unique for ever: it names the journal and the ledger's writer."""
+
+    def __init__(self, name: str, descriptors: Descriptors) -> None:
+        self._name = name
+        self._descriptors = descriptors
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._configured: asyncio.Future[Configure] = self._loop.create_future()
+        self._draining = False
+        self._server: HttpServer
+        self._wallet: Wallet
+        self._directory: Directory
+        self._places: Places
+        self._assembly: Assembly
+
+    async def run(self) -> None:
+        """Serve until drained or orphaned."""
+        link_socket = socket.socket(fileno=self._descriptors.link)
+        _, self._link = await self._loop.create_unix_connection(
+            lambda: Link(self._receive, self._orphan), sock=link_socket
+        )
+        self._loop.add_reader(self._descriptors.alive, self._orphan)
+        self._loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal's; the supervisor decides
+        self._loop.add_signal_handler(signal.SIGTERM, self._ask_to_drain)
+        self._link.tell(Hello("worker", self._name, gateway.__version__, os.getpid()))
+        configure = await self._configured
+        config = from_plain(msgspec.msgpack.decode(configure.config))
+        try:
+            await self._start(config, configure)
+        except Exception as error:
+            self._link.tell(Failed(f"{type(error).__name__}: {error}"))
+            raise
+        self._link.tell(Ready())
+        sweeping = spawn(self._sweep_leases(), "lease sweep")
+        await self._end.wait()
+        sweeping.cancel()
+        await self._stop()
+
+    async def _start(self, config: Config, configure: Configure) -> None:
+        loop, link, timeouts = self._loop, self._link, config.timeouts
+        self._sweeper = Sweeper(loop)
+        self._pool = Pool(loop, self._sweeper, ClientLimits())
+        self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
+        self._places = Places(link, timeouts)
+        self._wallet = Wallet(link.call, link.tell, time.monotonic)
+        self._directory = Directory(read_consumers(config.consumers), link.call)
+        board = Board(self._descriptors.metrics)
+        self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
+        registry = self._assembly.directions.registry
+        witness = Witness(self._journal, board, registry, loop.time)
+        services = Services(
+            self._wallet, self._directory, MemoryCache(time.monotonic), Fetcher(link), Clock(), Meter(board),
+            config.tiers,
+        )  # fmt: skip
+        for plugin in self._assembly.plugins:
+            await plugin.start(services)
+        forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, loop.time)
+        carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
+        self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
+        self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)
+        for descriptor, listener in zip(self._descriptors.listen, config.listen.proxy, strict=True):
+            await self._server.listen(socket.socket(fileno=descriptor), _tls(listener))
+
+    def _receive(self, message: Any) -> Awaitable[Any] | None:
+        match message:
+            case Configure():
+                self._configured.set_result(message)
+            case Drain():
+                spawn(self._drain(message.linger), "drain")
+            case EndpointStates():
+                self._places.down = {backend: frozenset(urls) for backend, urls in message.down.items()}
+            case Changed():
+                self._directory.forget(message.digests)
+        return None
+
+    def _refuse(self, connection: Connection, number: int, message: str) -> bytes:
+        """What the server says where no request could be read."""
+        return self._relay.refuse(number, message)
+
+    async def _sweep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(_LEASE_SWEEP)
+            self._wallet.sweep(time.monotonic())
+
+    def _ask_to_drain(self) -> None:
+        """SIGTERM to this worker alone: the supervisor is told, so that it starts another one, and answers `Drain`."""
+        self._link.tell(Drain(0.0))
+
+    def _orphan(self) -> None:
+        """The supervisor is gone, however it died: give up the address at once, finish what runs, end."""
+        self._loop.remove_reader(self._descriptors.alive)
+        if self._configured.done() and not self._configured.cancelled():
+            spawn(self._drain(_ORPHANED), "orphaned")
+        else:
+            self._end.set()
+
+    async def _drain(self, linger: float) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        self._server.stop_listening()
+        try:
+            async with asyncio.timeout(linger):
+                await self._server.drain(_GRACE)
+                await self._server.wait_idle()
+        except TimeoutError:
+            self._server.abort_all()
+        self._end.set()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        await asyncio.sleep(0)  # handlers that were cancelled write their closing records
+        for plugin in self._assembly.plugins:
+            await plugin.stop()
+        self._wallet.drain()
+        self._journal.close()
+        self._pool.close()
+        self._sweeper.close()
+        self._link.close()
+
+
+def _server_limits(config: Config) -> ServerLimits:
+    limits, timeouts = config.limits, config.timeouts
+    return ServerLimits(
+        header_bytes=limits.header, header_count=limits.headers, connections=limits.connections,
+        connections_per_client=limits.connections_per_client, header_timeout=timeouts.header,
+        keep_alive=timeouts.keep_alive, body_timeout=timeouts.body, write_timeout=timeouts.write,
+        pipeline=limits.pipeline,
+    )  # fmt: skip
+
+
+def _tls(listener: Listener) -> ssl.SSLContext | None:
+    if not listener.certificates:
+        return None
+    return server_context([CertificateFile(Path(c.cert), Path(c.key), c.names) for c in listener.certificates])
+
+
+def _read_arguments() -> tuple[str, Descriptors]:
+    parser = argparse.ArgumentParser(prog="gateway.worker")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--link", type=int, required=True)
+    parser.add_argument("--alive", type=int, required=True)
+    parser.add_argument("--metrics", type=int, required=True)
+    parser.add_argument("--listen", default="")
+    given = parser.parse_args()
+    listen = tuple(int(part) for part in given.listen.split(",") if part)
+    return given.name, Descriptors(given.link, given.alive, given.metrics, listen)
+
+
+def main() -> None:
+    name, descriptors = _read_arguments()
+    set_up(name)
+
+    async def run() -> None:
+        await Worker(name, descriptors).run()
+
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()

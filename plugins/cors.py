@@ -1,0 +1,82 @@
+"""Lets browser pages of other origins call the gateway (WHATWG Fetch, 3.2).
+
+    plugins:
+      - cors: {origins: ["https://app.example.com"], credentials: true}
+
+Put it first: preflights carry no key, and refusals of later plugins need the headers too. A preflight is answered for
+every path alike, so that it tells nothing about routes. An origin that is not listed gets no CORS header at all; with a
+WebSocket upgrade, where browsers ask nobody, it is refused (1103). `origins: ["*"]` allows every origin, but never
+together with credentials. An upstream's own CORS headers do not pass.
+"""
+
+from gateway.errors import GatewayError
+from gateway.plugin import BasePlugin, BaseSettings, Exchange, Reply
+
+_EXPOSED = (
+    "X-Request-ID", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Quota-Tier",
+    "X-Quota-Monthly-Remaining", "X-Tollkeeper-Error",
+)  # fmt: skip
+
+
+class Settings(BaseSettings, frozen=True):
+    origins: tuple[str, ...]
+    methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    headers: tuple[str, ...] = ("*",)  # request headers that may be sent; "*" grants what is asked for
+    expose: tuple[str, ...] = _EXPOSED
+    credentials: bool = False
+    max_age: int = 600  # seconds a browser may remember a preflight
+    private_network: bool = False
+
+    def __post_init__(self) -> None:
+        if self.credentials and "*" in self.origins:
+            raise ValueError("`credentials` cannot go with the origin `*`: list the origins")
+        if not 0 <= self.max_age <= 86_400:
+            raise ValueError("`max_age` is between 0 and 86400 seconds")
+
+
+class Plugin(BasePlugin[Settings]):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._origins = frozenset(settings.origins)
+        self._any = "*" in self._origins
+        self._methods = ", ".join(settings.methods)
+        self._allowed = frozenset(name.lower() for name in settings.headers)
+        self._expose = ", ".join(settings.expose)
+
+    def access(self, exchange: Exchange) -> Reply | None:
+        origin = exchange.header("origin")
+        if not self._any:
+            exchange.set_header("Vary", "Origin")
+        if origin is None:
+            return None
+        is_preflight = exchange.method == "OPTIONS" and exchange.header("access-control-request-method") is not None
+        if not (self._any or origin in self._origins):
+            if exchange.header("upgrade") is not None:
+                raise GatewayError(1103)
+            return Reply(204) if is_preflight else None
+        exchange.set_header("Access-Control-Allow-Origin", "*" if self._any else origin)
+        if self.settings.credentials:
+            exchange.set_header("Access-Control-Allow-Credentials", "true")
+        if is_preflight:
+            return self._answer_preflight(exchange)
+        if self._expose:
+            exchange.set_header("Access-Control-Expose-Headers", self._expose)
+        return None
+
+    def _answer_preflight(self, exchange: Exchange) -> Reply:
+        """Say what may be sent. A method or header that is not allowed is left out: the browser refuses by itself."""
+        exchange.set_header("Access-Control-Allow-Methods", self._methods)
+        asked = exchange.header("access-control-request-headers")
+        if asked:
+            names = [name.strip() for name in asked.split(",") if _is_name(name.strip())]
+            granted = [name for name in names if "*" in self._allowed or name.lower() in self._allowed]
+            if granted:
+                exchange.set_header("Access-Control-Allow-Headers", ", ".join(granted))
+        exchange.set_header("Access-Control-Max-Age", str(self.settings.max_age))
+        if self.settings.private_network and exchange.header("access-control-request-private-network") == "true":
+            exchange.set_header("Access-Control-Allow-Private-Network", "true")
+        return Reply(204)
+
+
+def _is_name(text: str) -> bool:
+    return text.isascii() and text.replace("-", "").replace("_", "").isalnum() and len(text) <= 128

@@ -1,0 +1,72 @@
+"""Who is calling, by API key.
+
+    plugins:
+      - key_auth: {}
+
+The key comes in `Authorization: Bearer`, `x-api-key` or `api-key`, in exactly one of them: two different ones are an
+error (1004). Without a key the plugin abstains; a bad one is refused (1002, 1003, 1005). Keys are known by the SHA-256
+of a high-entropy secret: looking the digest up in a dictionary tells nothing about a key that is not known, so no
+comparison can leak how much of a guess was right.
+"""
+
+from collections.abc import Awaitable
+from hashlib import sha256
+
+from gateway.errors import GatewayError
+from gateway.plugin import BasePlugin, BaseSettings, Exchange, Services
+
+_LONGEST = 8192  # bytes of a header that may hold a key
+_PLAIN = (b"x-api-key", b"api-key")
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+class Settings(BaseSettings, frozen=True):
+    schemes: tuple[str, ...] = ("bearer",)  # of Authorization; another scheme is left to other plugins
+
+
+class Plugin(BasePlugin[Settings]):
+    authenticates = True
+
+    async def start(self, services: Services) -> None:
+        self._directory = services.directory
+        self._clock = services.clock
+        self._schemes = frozenset(scheme.lower().encode() for scheme in self.settings.schemes)
+
+    async def access(self, exchange: Exchange) -> None:
+        key = self._find_key(exchange)
+        if key is None:
+            return
+        found = self._directory.look_up(sha256(key).digest())
+        credential = await found if isinstance(found, Awaitable) else found
+        if credential is None:
+            raise GatewayError(1002, headers=_CHALLENGE)
+        if credential.expires and credential.expires <= self._clock.wall():
+            raise GatewayError(1003, f"The key {credential.id} has expired.", headers=_CHALLENGE)
+        exchange.credential = credential
+
+    def _find_key(self, exchange: Exchange) -> bytes | None:
+        """The one key of the request, None if it has none of this plugin's kind."""
+        head = exchange.head
+        keys: set[bytes] = set()
+        for name in _PLAIN:
+            if head.get(name) is not None:
+                keys.update(head.get_all(name))
+        if head.get(b"authorization") is not None:
+            for value in head.get_all(b"authorization"):
+                scheme, _, token = value.partition(b" ")
+                token = token.strip(b" ")
+                if scheme.lower() in self._schemes and not _is_jwt(token):
+                    keys.add(token)
+        if len(keys) > 1:
+            raise GatewayError(1004)
+        if not keys:
+            return None
+        key = keys.pop()
+        if not key or len(key) > _LONGEST:
+            raise GatewayError(1005, headers=_CHALLENGE)
+        return key
+
+
+def _is_jwt(token: bytes) -> bool:
+    """Three base64 parts, of which the first is a JSON object: another plugin's kind (RFC 7519, 3)."""
+    return token.startswith(b"eyJ") and token.count(b".") == 2
