@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gateway.metrics import BY_NAME, METRICS, OTHER, SERIES, Board, Metric, Reader, Series, make_board_file
+from gateway.metrics import BY_NAME, METRICS, OTHER, SERIES, Board, Metric, Reader, make_board_file
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
 
-Readings = Iterable[tuple[tuple[str, ...], float]]  # (label values, value) of each series of a gauge
+Labels = tuple[str, ...]
+Sums = dict[str, dict[Labels, list[float]]]  # by metric and label values
+Readings = Iterable[tuple[Labels, float]]  # (label values, value) of each series of a gauge
 
 
 class Fold:
@@ -20,7 +22,7 @@ class Fold:
     def __init__(self) -> None:
         self._gauges: dict[str, Callable[[], Readings]] = {}
         self._boards: dict[str, Reader] = {}
-        self._base: Series = {}
+        self._base: Sums = {}
         file = make_board_file()
         self.own = Board(file)
         self.adopt("own", file)
@@ -32,9 +34,9 @@ class Fold:
     def retire(self, name: str) -> None:
         """The process is dead: keep its totals, let its memory go."""
         reader = self._boards.pop(name)
-        for series, slots in reader.read().items():
-            if BY_NAME[series[0]].kind != "gauge":
-                self._add(self._base, series, slots)
+        for (name, *labels), slots in reader.read().items():
+            if BY_NAME[name].kind != "gauge":
+                _add(self._base, name, tuple(labels), slots)
         reader.close()
 
     def gauge(self, name: str, read: Callable[[], Readings]) -> None:
@@ -51,44 +53,44 @@ class Fold:
 
     def collect(self) -> "Iterator[Family]":
         """What prometheus-client asks of a collector."""
-        total: Series = {}
-        for series, slots in self._base.items():
-            self._add(total, series, slots)
+        sums: Sums = {name: dict(series) for name, series in self._base.items()}
         for reader in self._boards.values():
-            for series, slots in reader.read().items():
-                self._add(total, series, slots)
+            for (name, *labels), slots in reader.read().items():
+                _add(sums, name, tuple(labels), slots)
         for name, read in self._gauges.items():
-            for labels, value in read():
-                self._add(total, (name, *labels), [value])
-        by_metric: dict[str, list[tuple[tuple[str, ...], list[float]]]] = {}
-        for (name, *values), slots in sorted(total.items()):
-            by_metric.setdefault(name, []).append((tuple(values), slots))
-        return (_family(metric, by_metric.get(metric.name, [])) for metric in METRICS)
-
-    def _add(self, total: Series, series: tuple[str, ...], slots: list[float]) -> None:
-        """Add slot by slot; a metric with too many series goes on in its `other`."""
-        found = total.get(series)
-        if found is None:
-            name = series[0]
-            if len(total) >= SERIES and sum(1 for known in total if known[0] == name) >= SERIES:
-                series = (name, *(OTHER for _ in series[1:]))
-                found = total.get(series)
-        total[series] = list(slots) if found is None else [a + b for a, b in zip(found, slots, strict=True)]
+            for values, value in read():
+                _add(sums, name, values, [value])
+        return (_family(metric, sums.get(metric.name, {})) for metric in METRICS)
 
 
-def _family(metric: Metric, series: list[tuple[tuple[str, ...], list[float]]]) -> "Family":
+def describe_metrics() -> str:
+    """The table in monitoring/README.md."""
+    rows = (f"| `tollkeeper_{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.help} |\n" for m in METRICS)
+    return "| metric | kind | labels | what |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _add(sums: Sums, name: str, labels: Labels, slots: list[float]) -> None:
+    """Add slot by slot; a metric with too many series goes on in its `other`."""
+    series = sums.setdefault(name, {})
+    if labels not in series and len(series) >= SERIES:
+        labels = tuple(OTHER for _ in labels)
+    known = series.get(labels)
+    series[labels] = slots if known is None else [a + b for a, b in zip(known, slots, strict=True)]
+
+
+def _family(metric: Metric, series: dict[Labels, list[float]]) -> "Family":
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     name = f"tollkeeper_{metric.name}"
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(name, metric.help, labels=metric.labels)
-        for labels, slots in series:
+        for labels, slots in sorted(series.items()):
             histogram.add_metric(labels, _cumulate(metric.buckets, slots[:-1]), slots[-1])
         return histogram
     family = (CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily)(
         name, metric.help, labels=metric.labels
     )
-    for labels, (value,) in series:
+    for labels, (value,) in sorted(series.items()):
         family.add_metric(labels, value)
     return family
 

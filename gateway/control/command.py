@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.consumer import Change, Consumer, DirectoryError
 from gateway.control.directory import Directory, NewKey
@@ -62,3 +63,5 @@ class Commands:
             return act(msgspec.convert(arguments, shape))
         except ValueError as error:
             raise DirectoryError(f"{name}: {error}") from None
+        except SQLAlchemyError as error:
+            raise DirectoryError(f"the store does not take it: {error}") from error
