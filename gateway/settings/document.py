@@ -124,7 +124,7 @@ class _Reader:
         text = _HIDDEN.sub(lambda match: self._replace(self._references[int(match[1])], path, kinds), text)
         if kinds:
             self.expanded.add(path)
-        if node.style or kinds != {"variable"}:
+        if node.style or kinds != {"variable"} or not text:
             return text
         return _value(_tag_of(text), text)
 

@@ -119,7 +119,7 @@ class Route(Section, frozen=True):
 
     path: str
     to: str = "models"  # where the body's `model` leads, or a backend's name
-    methods: tuple[str, ...] = ()  # empty: every method but TRACE and CONNECT
+    methods: tuple[str, ...] = ()  # empty: POST for models, else every method but TRACE and CONNECT
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     auth: Literal["required", "optional", "none"] = "required"
     plugins: tuple[dict[str, Any], ...] | None = None  # default: the chain of the whole file

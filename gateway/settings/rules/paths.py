@@ -47,4 +47,8 @@ def _is_plain(path: str) -> bool:
 
 
 def _covers(earlier: Route, later: Route) -> bool:
-    return not earlier.methods or (bool(later.methods) and set(later.methods) <= set(earlier.methods))
+    """Whether `later` never gets a request; a route to models takes POST where it names no methods."""
+    first, second = (
+        {"POST"} if route.to == "models" and not route.methods else set(route.methods) for route in (earlier, later)
+    )
+    return not first or (bool(second) and second <= first)

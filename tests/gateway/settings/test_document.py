@@ -32,7 +32,7 @@ def test_an_empty_file_is_an_empty_configuration() -> None:
     ("text", "value"),
     [
         ("${A}", "text"), ("${N}", 7),
-        ('"${N}"', "7"), ("${MISSING:-2}", 2), ("${MISSING:-}", None), ("${EMPTY}", None),
+        ('"${N}"', "7"), ("${MISSING:-2}", 2), ("${MISSING:-}", ""), ("${EMPTY}", ""),
         ("${EMPTY:-x}", "x"), ("a-${N}-${A}", "a-7-text"), ("$${A}", "${A}"), ("$A", "$A"), ("$${A} ${N}", "${A} 7"),
         ("${MISSING:-a:-b}", "a:-b"), ("[${N}, '${N}']", [7, "7"]), ("{a: ${A}, b: ${N}}", {"a": "text", "b": 7}),
         ("{${A}: 1}", {"${A}": 1}), ("x # ${MISSING}", "x"), ("|\n  ${A}\n", "text\n"),
