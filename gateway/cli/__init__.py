@@ -15,6 +15,7 @@ _COMMANDS = {
     "key": "key",
     "consumer": "consumer",
     "errors": "errors",
+    "schema": "schema",
 }
 
 
