@@ -9,9 +9,9 @@
       hosted:
         http: {endpoints: [{url: "https://api.example.com"}], key: "${EXAMPLE_API_KEY}"}
 
-A url is `http://host:port`, `https://host`, or `http+unix:///run/server.sock`. `balance` is `least_inflight` (the
-fewest requests for its weight) or `weighted` (in turn). Without `health` an endpoint is judged by the requests alone.
-`key` is sent to the server as `Authorization: Bearer`; a client's own credential never is.
+A url is `http://host:port`, `https://host` or `unix:/run/server.sock`; its path is put before that of each request.
+`balance` is `least_inflight` (the fewest requests for its weight) or `weighted` (in turn). Without `health` an endpoint
+is judged by the requests alone. `key` is sent as `Authorization: Bearer`; a client's own credential never is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,15 +58,13 @@ def _find_problems(url: str) -> Iterator[str]:
     except ValueError as error:
         yield f"{url!r} is not a URL: {error}"
         return
-    is_unix = parts.scheme == "http+unix"
-    if parts.scheme not in ("http", "https", "http+unix"):
-        yield f"{url!r} must begin with http://, https:// or http+unix://"
-    elif is_unix and (parts.netloc or len(parts.path) < 2):
-        yield f"{url!r} must hold the absolute path of a socket: http+unix:///run/server.sock"
-    elif not is_unix and (not parts.hostname or port == 0):
+    if parts.scheme not in ("http", "https", "unix"):
+        yield f"{url!r} must begin with http://, https:// or unix:/"
+    elif parts.scheme == "unix":
+        if parts.netloc or len(parts.path) < 2:
+            yield f"{url!r} must hold the absolute path of a socket: unix:/run/server.sock"
+    elif not parts.hostname or port == 0:
         yield f"{url!r} must name a host, and a port other than 0 where it names one"
-    elif not is_unix and parts.path not in ("", "/"):
-        yield f"{url!r} must end after the host: the path of a request is passed on as it is"
     if "@" in parts.netloc:
         yield "a url must hold no credential: use `key`"
     if parts.query or parts.fragment:

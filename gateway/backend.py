@@ -29,7 +29,7 @@ class BaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One address of a server that somebody else runs. `url` is http://, https:// or http+unix://."""
+    """One address of a server that somebody else runs. `url` is http://, https:// or unix:/path."""
 
     url: str
     weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1

@@ -1,0 +1,101 @@
+"""Asking an engine over HTTP whether it works, at the pace that its state asks for."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway.backend import Launch
+from gateway.engines.listener import find_foreigner
+from gateway.engines.run import Run
+from gateway.engines.states import Answered, Event, Exited, Misplaced, Missed, State
+from gateway.tasks import spawn
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_PAUSE = 5.0  # seconds between two probes of an engine that is ready
+_SUSPECT_PAUSE = 1.0
+_STARTING_PAUSE = (0.03, 0.5)  # the first, the longest
+_PATIENCE = 4.0  # seconds that a probe waits for its answer
+
+
+class Prober:
+    """Sends probes, each on a connection of its own. aiohttp is loaded with the first: it takes 0.1 s."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(self, url: str, headers: Mapping[str, str]) -> bool:
+        """Whether GET `url` is answered with 2xx in time."""
+        import aiohttp
+
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(_PATIENCE)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=timeout)
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                return 200 <= answer.status < 300
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class Watch:
+    """Watches one run of an engine."""
+
+    def __init__(self, run: Run, plan: Launch, headers: Mapping[str, str], prober: Prober) -> None:
+        self._run = run
+        self._plan = plan
+        self._headers = headers
+        self._prober = prober
+
+    async def keep(self, state: Callable[[], State], tell: Callable[[Event], None]) -> None:
+        """Tell what happens to the run until it is over; its end is told last. `state` is the engine's of now."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        over = self._run.over
+        while not over.done():
+            asking = spawn(self._probe(state()), f"probe of {self._run.load}")
+            both: list[asyncio.Future[Any]] = [asking, over]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                asking.cancel()
+            elif event := asking.result():
+                tell(event)
+            await asyncio.wait([over], timeout=_pause(state(), loop.time() - started))
+        tell(Exited(over.result(), random.random()))
+
+    async def _probe(self, state: State) -> Event | None:
+        """Ask once. While the engine starts, the listener is looked at first: a stranger's is never asked anything."""
+        if state is State.STOPPING:
+            return None
+        path = self._plan.alive
+        if state is State.STARTING:
+            path = self._plan.ready
+            if not await _is_open(self._run.port):
+                return None
+            if reason := find_foreigner(self._run.port, self._run.pid):
+                return Misplaced(reason)
+        is_answered = await self._prober.ask(f"http://127.0.0.1:{self._run.port}{path}", self._headers)
+        return Answered() if is_answered else Missed()
+
+
+async def _is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _pause(state: State, age: float) -> float:
+    """Seconds until the next probe; a start is followed closely at first."""
+    if state is State.STARTING:
+        first, longest = _STARTING_PAUSE
+        return min(longest, first + age / 20)
+    return _PAUSE if state is State.READY else _SUSPECT_PAUSE

@@ -1,0 +1,178 @@
+"""A supervised engine. One task owns its state; everybody else sends it events and reads its condition."""
+
+import asyncio
+import logging
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.backend import AnyBackend, Launch
+from gateway.engines.leftovers import Leftovers
+from gateway.engines.listener import pick_port
+from gateway.engines.output import Output
+from gateway.engines.probe import Prober, Watch
+from gateway.engines.run import Run, launch
+from gateway.engines.states import Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
+from gateway.errors import GatewayError
+from gateway.tasks import spawn
+
+_log = logging.getLogger("tollkeeper.engines")
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What the engines of a supervisor share. `alive` is the read end of the pipe that ends when it dies."""
+
+    logs: str  # a directory
+    alive: int
+    leftovers: Leftovers
+    prober: Prober
+    numbers: Iterator[int]  # of the process runs
+
+
+class Engine:
+    """The door to an engine. It is started by `start`, started again whenever it ends, until `stop`.
+
+    `on_change` is called after each change of its state, `on_end` with the load when a process run is over.
+    """
+
+    def __init__(self, backend: AnyBackend, site: Site, on_change: Callable[[], None]) -> None:
+        self.name = backend.name
+        self.condition = Condition(wanted=True)
+        self.run: Run | None = None
+        self.restarts: Counter[str] = Counter()
+        self.load_seconds = 0.0  # of the last start
+        self.on_end: Callable[[str], None] = lambda load: None
+        self._backend = backend
+        self._site = site
+        self._on_change = on_change
+        self._timing = Timing(backend.start_timeout, backend.stop_timeout)
+        self._events: asyncio.Queue[tuple[Event, Run | None]] = asyncio.Queue()
+        self._turned = asyncio.Event()  # set and replaced at each change
+        self._owner: asyncio.Task[Any] | None = None
+        self._words: list[str] = []  # the last lines of the run before
+
+    def start(self) -> None:
+        if self._owner is None:
+            self._owner = spawn(self._own(), f"engine {self.name}")
+        self._events.put_nowait((Want(), None))
+
+    async def stop(self) -> None:
+        """End the engine; returns when its last process is gone."""
+        if self._owner is None:
+            return
+        self._events.put_nowait((Unwant(), None))
+        while self.condition.state is not State.STOPPED:
+            await self._turned.wait()
+        self._owner.cancel()
+
+    async def ensure_ready(self, patience: float) -> Run:
+        """The run to send requests to, waited for at most `patience` seconds.
+
+        Raises GatewayError 1707 (it is being stopped), 1708 (it has failed) or 1808 (it was not ready in time).
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while not (self.condition.state.serves and self.run is not None):
+                    self._refuse_hopeless()
+                    await self._turned.wait()
+        except TimeoutError:
+            message = f"The model was not ready after {patience:g} s."
+            raise GatewayError(1808, message, headers={"Retry-After": "10"}) from None
+        return self.run
+
+    def describe(self) -> dict[str, Any]:
+        """What `tollkeeper status` shows of the process; while it is silent, `last_words` are of the run before."""
+        condition, run = self.condition, self.run
+        return {
+            "state": condition.state.value,
+            "seconds": asyncio.get_running_loop().time() - condition.since,  # in this state
+            "reason": condition.reason,
+            "pid": run.pid if run is not None else 0,
+            "port": run.port if run is not None else 0,
+            "load": run.load if run is not None else "",
+            "load_seconds": self.load_seconds,
+            "restarts": dict(self.restarts),
+            "last_words": self._last_words(5),
+        }
+
+    def _last_words(self, count: int) -> list[str]:
+        return (self.run.output.last(count) if self.run is not None else []) or self._words[-count:]
+
+    def _refuse_hopeless(self) -> None:
+        condition = self.condition
+        if condition.state is State.FAILED:
+            wait = max(1, math.ceil((condition.until or 0) - asyncio.get_running_loop().time()))
+            raise GatewayError(1708, details={"engine": self.name}, headers={"Retry-After": str(wait)})
+        if not condition.wanted:
+            raise GatewayError(1707, headers={"Retry-After": "5"})
+
+    async def _own(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            event = await self._next_event()
+            before, after = self.condition, next_state(self.condition, event, clock(), self._timing)
+            if after == before:
+                continue
+            self.condition = after
+            if after.state is not before.state:
+                self._note(before, after)
+            if after.state is State.STARTING and before.state is not State.STARTING:
+                await self._launch()
+            elif after.state is State.STOPPING and self.run is not None:
+                (self.run.kill if after.kill else self.run.terminate)()
+            self._turned.set()
+            self._turned = asyncio.Event()
+            self._on_change()
+
+    async def _next_event(self) -> Event:
+        """What happens next to the run of now; news of an earlier one is dropped."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self.condition.until):
+                    event, run = await self._events.get()
+            except TimeoutError:
+                return Due()
+            if run is None or run is self.run:
+                if isinstance(event, Exited):
+                    self._forget_run()
+                return event
+
+    def _note(self, before: Condition, after: Condition) -> None:
+        """Count and log a change of state."""
+        if after.state in (State.BACKOFF, State.FAILED):
+            cause = "stuck" if before.kill else "slow" if before.state is State.STOPPING else "exit"
+            self.restarts[cause] += 1
+            _log.warning("engine %s: %s (%s): %s", self.name, after.state.value, after.reason, self._last_words(3))
+        elif after.state is State.READY and before.state is State.STARTING:
+            self.load_seconds = after.since - before.since
+            _log.info("engine %s: ready after %.1f s", self.name, self.load_seconds)
+        else:
+            _log.info("engine %s: %s %s", self.name, after.state.value, after.reason)
+
+    def _forget_run(self) -> None:
+        if self.run is not None:
+            self._words = self.run.output.last(200)
+            self.on_end(self.run.load)
+            self.run = None
+
+    async def _launch(self) -> None:
+        load = f"{self.name}-{next(self._site.numbers)}"
+        port = pick_port()
+        output = Output(os.path.join(self._site.logs, f"{self.name}.log"))
+        try:
+            plan = self._backend.launch(port)
+            assert plan is not None, "only backends that launch something become engines"
+            self.run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
+        except OSError as error:
+            self._events.put_nowait((Exited(f"could not be started: {error}", random.random()), None))
+            return
+        spawn(self._attend(self.run, plan), f"watch over {load}")
+
+    async def _attend(self, run: Run, plan: Launch) -> None:
+        watch = Watch(run, plan, self._backend.request_headers(), self._site.prober)
+        await watch.keep(lambda: self.condition.state, lambda event: self._events.put_nowait((event, run)))

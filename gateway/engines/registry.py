@@ -1,0 +1,156 @@
+"""All engines of a supervisor: which there are, how they are replaced, and the workers' way to them."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.backend import AnyBackend
+from gateway.engines.admission import Admission
+from gateway.engines.leftovers import Leftovers
+from gateway.engines.probe import Prober
+from gateway.engines.process import Engine, Site
+from gateway.engines.slots import Slots
+from gateway.link import Acquire, Failed, Gone, Release, Slot
+from gateway.loader import load_backend
+from gateway.settings.schema import Config
+from gateway.tasks import spawn
+
+_DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """An engine as the configuration wants it. `queue`: how many requests may wait."""
+
+    backend: AnyBackend
+    slots: int
+    queue: int
+
+    def needs_restart(self, other: "Planned") -> bool:
+        """Whether an engine of `other` is another one; slots and queue change while it runs."""
+        mine, theirs = self.backend, other.backend
+        return type(mine) is not type(theirs) or mine.settings != theirs.settings
+
+
+def plan_engines(config: Config) -> dict[str, Planned]:
+    """The backends that are started here, by name; raises ConfigError."""
+    plans = {}
+    for name, settings in config.backends.items():
+        backend = load_backend(name, *settings.engine)
+        if backend.launch(0) is not None:
+            slots = backend.slots if settings.slots is None else settings.slots
+            plans[name] = Planned(backend, slots, settings.queue)
+    return plans
+
+
+class Engines:
+    """The supervisor's engines. `directory` is the state directory; `alive` the read end of the supervisor's pipe.
+
+    `on_change` is called after each change of an engine's state.
+    """
+
+    def __init__(self, directory: str, alive: int, on_change: Callable[[], None]) -> None:
+        logs = os.path.join(directory, "logs")
+        os.makedirs(logs, mode=0o700, exist_ok=True)
+        self._leftovers = Leftovers(os.path.join(directory, "engines.json"))
+        self._prober = Prober()
+        self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1))
+        self._on_change = on_change
+        self._plans: dict[str, Planned] = {}
+        self._current: dict[str, Slots] = {}
+        self._retiring: list[tuple[str, Slots]] = []
+        self._turns: dict[str, asyncio.Lock] = {}  # replacements of one engine happen one after the other
+        self._swaps: set[asyncio.Task[Any]] = set()
+
+    def start(self, plans: Mapping[str, Planned]) -> None:
+        """End what an earlier supervisor left, then start every engine."""
+        self._leftovers.end()
+        self.reload(plans, 0)
+
+    def reload(self, plans: Mapping[str, Planned], linger: float) -> None:
+        """Make it so. Engines whose settings did not change are untouched; others finish what they do for `linger` s.
+
+        Requests for an engine that is replaced wait for the new one.
+        """
+        for name in sorted(self._plans.keys() | plans.keys()):
+            old, new = self._plans.get(name), plans.get(name)
+            if old is None or new is None or new.needs_restart(old):
+                self._replace(name, new, linger)
+            else:
+                self._current[name].resize(new.slots, new.queue)
+        self._plans = dict(plans)
+
+    async def stop(self) -> None:
+        """End every engine; returns when the last process is gone."""
+        for swap in list(self._swaps):
+            swap.cancel()
+        await asyncio.gather(*(slots.engine.stop() for _, slots in self._all()))
+        await self._prober.close()
+
+    async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
+        slots = next(self._named(ask.backend), None)
+        if slots is None:
+            return Failed(f"The backend {ask.backend} is not configured any more.", 1707)
+        return await slots.acquire(writer, ask)
+
+    def release(self, writer: str, release: Release) -> None:
+        for slots in self._named(release.backend):
+            slots.release(writer, release)
+
+    def forget_writer(self, writer: str) -> None:
+        """A worker is dead: its slots and its places in the queues are free."""
+        for _, slots in self._all():
+            slots.forget_writer(writer)
+
+    async def is_gone(self, ask: Gone) -> bool:
+        """Whether that run of an engine has ended; waits a moment for a death that is just happening."""
+        for slots in self._named(ask.backend):
+            run = slots.engine.run
+            if run is not None and run.load == ask.load:
+                await asyncio.wait([run.over], timeout=_DEATH)
+                return run.over.done()
+        return True
+
+    def states(self) -> dict[str, str]:
+        return {name: slots.engine.condition.state.value for name, slots in self._current.items()}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Everything that status and metrics tell of each engine; times are seconds."""
+        return {name: slots.engine.describe() | slots.describe() for name, slots in self._current.items()}
+
+    def _all(self) -> Iterator[tuple[str, Slots]]:
+        yield from self._current.items()
+        yield from self._retiring
+
+    def _named(self, name: str) -> Iterator[Slots]:
+        """The engine of that name, and those that it replaces."""
+        return (slots for known, slots in list(self._all()) if known == name)
+
+    def _replace(self, name: str, plan: Planned | None, linger: float) -> None:
+        old = self._current.pop(name, None)
+        if old is not None:
+            self._retiring.append((name, old))
+        if plan is not None:
+            self._current[name] = self._make(plan)
+        swap = spawn(self._swap(name, old, self._current.get(name), linger), f"replacement of {name}")
+        self._swaps.add(swap)
+        swap.add_done_callback(self._swaps.discard)
+
+    def _make(self, plan: Planned) -> Slots:
+        engine = Engine(plan.backend, self._site, self._on_change)
+        slots = Slots(engine, Admission(plan.slots, plan.queue))
+        engine.on_end = slots.end_run
+        return slots
+
+    async def _swap(self, name: str, old: Slots | None, new: Slots | None, linger: float) -> None:
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            if old is not None:
+                await old.drain(linger)
+                await old.engine.stop()
+                self._retiring.remove((name, old))
+            if new is not None:
+                new.engine.start()
+        self._on_change()

@@ -1,0 +1,49 @@
+"""A model server that misbehaves on request: answers every request with 200, one after the other. Stdlib only."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--start-delay", type=float, default=0.0)
+    parser.add_argument("--exit-after", type=float, help="seconds after it is ready")
+    parser.add_argument("--exit-at-once", type=int, help="code, before it is ready")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--fork-child", action="store_true")
+    parser.add_argument("--say", default="ready to serve")
+    options = parser.parse_args()
+    if options.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if options.fork_child and os.fork() == 0:
+        time.sleep(600)
+    print(options.say, flush=True)
+    if options.exit_at_once is not None:
+        sys.exit(options.exit_at_once)
+    time.sleep(options.start_delay)
+    serve(options.address, options.port, options.exit_after)
+
+
+def serve(address: str, port: int, exit_after: float | None) -> None:
+    listener = socket.create_server((address, port))
+    listener.settimeout(exit_after)
+    ends = None if exit_after is None else time.monotonic() + exit_after
+    while ends is None or time.monotonic() < ends:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            break
+        with connection:
+            if connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+    sys.exit(7)
+
+
+if __name__ == "__main__":
+    main()

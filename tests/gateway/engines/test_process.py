@@ -1,0 +1,197 @@
+"""An engine as a real process that starts, serves, breaks and ends."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gateway.backend import Launch
+from gateway.engines import probe, process, states
+from gateway.engines.process import Engine
+from gateway.engines.states import State
+from gateway.errors import GatewayError
+from tests.gateway.engines.conftest import FakeBackend, descendants, eventually, make_backend
+
+Start = Callable[..., Engine]
+
+
+async def test_becomes_ready_and_stops(start: Start) -> None:
+    engine = start()
+    run = await engine.ensure_ready(5)
+    assert engine.condition.state is State.READY
+    assert psutil.pid_exists(run.pid)
+    await engine.stop()
+    assert engine.condition.state is State.STOPPED
+    assert not psutil.pid_exists(run.pid)
+    assert run.over.result() == "was ended by SIGTERM"
+
+
+async def test_one_start_for_many_requests(start: Start) -> None:
+    engine = start("--start-delay=0.3")
+    runs = await asyncio.gather(*(engine.ensure_ready(5) for _ in range(500)))
+    assert {run.load for run in runs} == {"fake-1"}
+
+
+async def test_waits_no_longer_than_asked(start: Start) -> None:
+    engine = start("--start-delay=5")
+    with pytest.raises(GatewayError) as caught:
+        await engine.ensure_ready(0.1)
+    assert caught.value.number == 1808
+
+
+async def test_kill_is_noticed_and_mended(start: Start) -> None:
+    engine = start()
+    run = await engine.ensure_ready(5)
+    loop = asyncio.get_running_loop()
+    killed = loop.time()
+    os.kill(run.pid, signal.SIGKILL)
+    await eventually(lambda: not engine.condition.state.serves)
+    assert loop.time() - killed < 0.1
+    assert engine.condition.reason == "was ended by SIGKILL"
+    again = await engine.ensure_ready(5)
+    assert again.load == "fake-2"
+    assert loop.time() - killed < 2
+    assert engine.restarts == {"exit": 1}
+
+
+async def test_stop_kills_what_ignores_sigterm(start: Start) -> None:
+    engine = start("--ignore-term", "--fork-child")
+    run = await engine.ensure_ready(5)
+    assert len(descendants()) == 3  # shim, engine, its child
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    await engine.stop()
+    assert 0.5 <= loop.time() - asked < 1.0  # stop_timeout + 0.5 s
+    assert run.over.result() == "was ended by SIGKILL"
+    assert not descendants()
+
+
+async def test_children_of_a_dead_engine_die(start: Start) -> None:
+    engine = start("--fork-child")
+    run = await engine.ensure_ready(5)
+    family = descendants()
+    os.kill(run.pid, signal.SIGKILL)
+    await eventually(lambda: not any(member.is_running() for member in family))
+
+
+async def test_fails_after_three_false_starts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "FIRST_PAUSE", 0.01)
+    engine = start("--exit-at-once=3", "--say=no such model: \x1b[31mtiny\x1b[0m")
+    with pytest.raises(GatewayError) as caught:
+        await engine.ensure_ready(5)
+    assert caught.value.number == 1708
+    assert 50 < int(caught.value.headers["Retry-After"]) <= 60
+    told = engine.describe()
+    assert told["state"] == "failed"
+    assert told["reason"] == "ended with exit code 3"
+    assert told["last_words"] == ["no such model: tiny"]
+    assert told["restarts"] == {"exit": 3}
+
+
+async def test_command_that_does_not_exist(start: Start) -> None:
+    class Missing(FakeBackend):
+        def launch(self, port: int) -> Launch:
+            return Launch(("/does/not/exist",))
+
+    engine = start(backend=Missing("missing", make_backend().settings))
+    await eventually(lambda: engine.condition.state is State.BACKOFF)
+    assert engine.condition.reason == "could not be executed: /does/not/exist: No such file or directory"
+
+
+async def test_slow_start_is_ended(start: Start) -> None:
+    backend = make_backend("--start-delay=60")
+    backend.start_timeout = 0.2
+    engine = start(backend=backend)
+    await eventually(lambda: engine.condition.state is State.BACKOFF)
+    assert engine.condition.reason == "was not ready after 0.2 s; was ended by SIGTERM"
+    assert engine.restarts == {"slow": 1}
+
+
+async def test_hanging_engine_is_killed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_PAUSE", 0.1)
+    monkeypatch.setattr(probe, "_SUSPECT_PAUSE", 0.1)
+    monkeypatch.setattr(probe, "_PATIENCE", 0.2)
+    engine = start()
+    run = await engine.ensure_ready(5)
+    os.kill(run.pid, signal.SIGSTOP)
+    await eventually(lambda: engine.condition.state is State.SUSPECT)
+    assert await engine.ensure_ready(0) is run  # it may just be busy
+    await eventually(run.over.done)
+    assert run.over.result() == "was ended by SIGKILL"
+    assert (await engine.ensure_ready(5)).load == "fake-2"
+    assert engine.restarts == {"stuck": 1}
+
+
+async def test_crash_loop_leaves_no_zombie(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(states, "HEALTHY", 0.0)
+    engine = start("--exit-after=0.02", "--fork-child")
+    await eventually(lambda: engine.restarts["exit"] >= 15, 20)
+    zombies = [child for child in descendants() if child.status() == psutil.STATUS_ZOMBIE]
+    assert len(zombies) <= 1  # the one that ended just now
+    await engine.stop()
+    assert not descendants()
+
+
+async def test_squatter_on_the_port_is_never_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    squatter = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+    threading.Thread(target=_listen, args=(squatter, asked), daemon=True).start()
+    ports = iter([squatter.getsockname()[1]])
+    pick = process.pick_port
+    monkeypatch.setattr(process, "pick_port", lambda: next(ports, None) or pick())
+    # this engine does not listen before 60 s, so only the squatter answers at first
+    engine = start("--start-delay=60")
+    await eventually(lambda: engine.condition.state is State.BACKOFF)
+    assert "was taken by another process" in engine.condition.reason
+    squatter.close()
+    assert not any(asked)
+
+
+def _listen(squatter: socket.socket, asked: list[bytes]) -> None:
+    try:
+        while True:
+            connection, _ = squatter.accept()
+            with connection:
+                asked.append(connection.recv(65536))
+    except OSError:
+        pass
+
+
+async def test_engine_on_every_address_is_refused(start: Start) -> None:
+    engine = start("--address=0.0.0.0")
+    await eventually(lambda: engine.condition.state is State.BACKOFF)
+    assert "of every address" in engine.condition.reason
+
+
+async def test_knows_only_what_is_allowed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", "secret")
+    secret, other = os.pipe()
+    os.set_inheritable(secret, True)
+    run = await start().ensure_ready(5)
+    assert "PROVIDER_KEY" not in psutil.Process(run.pid).environ()
+    links = {name: os.readlink(f"/proc/{run.pid}/fd/{name}") for name in os.listdir(f"/proc/{run.pid}/fd")}
+    assert links.pop("0") == "/dev/null"
+    assert links.pop("1") == links.pop("2")
+    assert [target.partition(":")[0] for target in links.values()] == ["socket"]  # its listener
+    limits = Path(f"/proc/{run.pid}/status").read_text()
+    assert "Umask:\t0077" in limits
+    assert "NoNewPrivs:\t1" in limits
+    os.close(secret)
+    os.close(other)
+
+
+async def test_killed_shim_takes_the_engine_with_it(start: Start) -> None:
+    engine = start("--ignore-term", "--fork-child")
+    run = await engine.ensure_ready(5)
+    family = descendants()
+    psutil.Process(run.pid).parent().kill()
+    await eventually(run.over.done)
+    assert "shim was killed" in run.over.result()
+    await eventually(lambda: not any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in family))
