@@ -56,9 +56,9 @@ def reset_us(pace: Pace, backlog: int) -> int:
 
 
 def move(pace: Pace, tat: int, now_us: int, units: int) -> int:
-    """The TAT after charging `units` milli-units; negative ones are a refund, which leaves nothing fuller than full."""
+    """The TAT after charging `units` milli-units; negative is a refund. A TAT that is past is full, not fuller."""
     backlog = measure_backlog(pace, tat, now_us) + units * pace.step
-    return now_us * pace.scale + min(max(backlog, 0), furthest(pace))
+    return now_us * pace.scale + min(backlog, furthest(pace))
 
 
 def furthest(pace: Pace) -> int:

@@ -98,6 +98,29 @@ def test_zeros_left_by_a_power_cut_are_no_records(site: Site) -> None:
     assert _state(site) == state
 
 
+def test_a_file_without_one_whole_record_is_empty(site: Site) -> None:
+    (site.directory / "ledger.log").write_bytes(b"half a rec")
+    site.crash()
+    _perform(site, ("ask", 0, RATES[0], 1000, 0))
+    state = _state(site)
+    site.crash()
+    assert _state(site) == state
+
+
+def test_what_follows_a_write_cut_short_is_kept(site: Site) -> None:
+    file = site.directory / "ledger.log"
+    _perform(site, ("ask", 0, RATES[0], 1000, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, hard))
+    try:
+        _perform(site, ("ask", 1, RATES[0], 1000, 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    _perform(site, ("ask", 2, RATES[0], 1000, 0))
+    site.crash()
+    assert site.used(RATES[0]) == [2000] and site.ledger.unsettled() == ["w0", "w2"]
+
+
 def test_a_batch_is_one_write_and_on_disk_when_it_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
     append = type(site.ledger._tape).append

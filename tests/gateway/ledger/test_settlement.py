@@ -152,3 +152,10 @@ def test_a_writer_gets_back_no_more_than_it_was_charged(new_site: NewSite) -> No
     for _ in range(2):
         site.ledger.refund("a", Refund("1", needs, MONTH))
     assert site.used(KEY) == [1000]
+
+
+def test_a_journal_may_know_of_a_quota_that_was_never_charged(new_site: NewSite) -> None:
+    site = new_site()
+    site.ledger.ask("a", Ask("1", (Need(KEY, 1000),)))
+    assert site.ledger.settle("a", {("project", MONTH): 7000})
+    assert site.used(KEY, PROJECT) == [0, 7000]

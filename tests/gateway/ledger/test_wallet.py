@@ -143,6 +143,18 @@ async def test_a_lease_is_not_spent_after_its_end(line: Line) -> None:
     assert line.site.used(MONTHLY) == [3000]
 
 
+async def test_a_busy_lease_goes_back_at_its_end(line: Line) -> None:
+    await line.lend()
+    for _ in range(6):
+        line.site.advance(160_000)
+        await line.take()
+        line.sweep()
+    assert line.site.used(MONTHLY) == [15_000], "still held"
+    line.site.advance(40_000)
+    line.sweep()
+    assert line.site.used(MONTHLY) == [14_000]
+
+
 async def test_drain_gives_everything_back_and_holds_nothing_more(line: Line) -> None:
     await line.lend()
     line.is_slow = True

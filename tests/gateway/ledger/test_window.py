@@ -162,3 +162,26 @@ def test_a_returned_lease_is_credited(new_site: NewSite) -> None:
     grant = site.ledger.ask("w", Ask("1", needs, 10_000))
     site.ledger.give_back("w", Return("1", (rate, month), 7000, grant.period))
     assert site.used(rate, month) == [4000, 4000]
+
+
+def test_a_lease_takes_only_what_is_left_of_the_month(new_site: NewSite) -> None:
+    site, month = new_site(), Quota("q", 1000)
+    site.ledger.ask("w", Ask("1", (Need(month, 995_000),)))
+    assert site.ledger.ask("w", Ask("2", (Need(month, 1000),), 10_000)).lease == 4000
+
+
+def test_a_lease_that_would_not_pay_for_one_more_request_is_none(new_site: NewSite) -> None:
+    site, rate = new_site(), Rate("r", 1, 60 * SECOND, 1000)
+    assert site.ledger.ask("w", Ask("1", (Need(rate, 11_000),), 20_000)).lease == 0
+    assert site.ledger.ask("w", Ask("2", (Need(rate, 10_000),), 20_000)).lease == 10_000
+
+
+def test_a_full_bucket_is_remembered_while_a_lease_is_out(new_site: NewSite) -> None:
+    site, rate = new_site(), Rate("r", 10**6, SECOND, 1000)
+    assert site.ledger.ask("a", Ask("1", (Need(rate, 1000),), 10_000)).lease == 10_000
+    site.advance(1000)  # full again
+    for number in range(5):
+        site.ledger.ask("b", Ask("2", (Need(Rate(f"other{number}", 1, SECOND, 1), 1000),)))
+    assert site.ledger.ask("b", Ask("3", (Need(rate, 1000),), 10_000)).lease == 0
+    site.restart()
+    assert site.ledger.ask("c", Ask("4", (Need(rate, 1000),), 10_000)).lease == 0
