@@ -6,6 +6,8 @@ import sys
 
 import click
 
+import gateway
+
 _COMMANDS = {
     "serve": "serve",
     "check": "check",
@@ -34,7 +36,7 @@ class _Lazy(click.Group):
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tollkeeper")
+@click.version_option(gateway.__version__)
 def tollkeeper() -> None:
     """An API gateway for model inference: identity, exact quotas, supervised engines, one trace per request.
 

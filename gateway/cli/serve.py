@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from gateway.cli.banner import describe_start
 from gateway.cli.option import config_argument
 from gateway.cli.report import print_problems
 from gateway.settings.prepare import Prepared
@@ -16,11 +17,14 @@ def serve(file: str) -> None:
     """Serve the configuration FILE until SIGTERM or SIGINT. SIGHUP, or `tollkeeper reload`, reads it again."""
     from gateway.supervisor import run
 
+    def greet(prepared: Prepared, addresses: Sequence[str]) -> None:
+        print_problems(file, prepared.warnings)
+        click.echo(describe_start(prepared, addresses))
+
     try:
-        code = run(file, _print_banner)
+        code = run(file, greet)
     except ConfigError as error:
-        print_problems(file, error.problems)
-        reason = f"{file} has {len(error.problems)} problems" if len(error.problems) > 1 else f"see {file}"
+        reason = _sum_up(file, error)
     except OSError as error:
         reason = str(error)
     else:
@@ -29,7 +33,9 @@ def serve(file: str) -> None:
     raise SystemExit(3)
 
 
-def _print_banner(prepared: Prepared, addresses: Sequence[str]) -> None:
-    click.echo(f"tollkeeper serves {', '.join(addresses)}")
-    for tier, key in prepared.demo_keys.items():
-        click.echo(f"  {tier:12} {key}")
+def _sum_up(file: str, error: ConfigError) -> str:
+    """One problem in one line; several are listed, and counted."""
+    if len(error.problems) == 1:
+        return f"{file}: {error.problems[0]}"
+    print_problems(file, error.problems)
+    return f"{file} has {len(error.problems)} problems"

@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from importlib.metadata import version
 from typing import Any
 
+import gateway
 from gateway.link import Command, Done, Failed, Hello, Link
 from gateway.settings.state import command_socket
 
@@ -34,7 +34,7 @@ async def _ask(path: str, command: Command) -> Any:
         raise NotRunning(f"the gateway's socket {path} belongs to another user") from None
     try:
         async with asyncio.timeout(_PATIENCE):
-            for message in (Hello("command", "cli", version("tollkeeper"), os.getpid()), command):
+            for message in (Hello("command", "cli", gateway.__version__, os.getpid()), command):
                 answer = await link.call(message)
                 if isinstance(answer, Failed):
                     raise Refused(answer.reason)

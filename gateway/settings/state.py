@@ -27,11 +27,15 @@ class StateBusy(OSError):
 def claim(directory: str) -> int:
     """Make the directory if need be, lock it, and return the descriptor that holds the lock as long as it is open.
 
-    Raises StateBusy when another process holds it, and OSError when the directory cannot be made or written.
+    Raises StateBusy when another process holds it, and OSError with a sentence when the directory
+    cannot be made or written.
     """
-    for folder in (directory, journal_folder(directory), logs_folder(directory)):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for folder in (directory, journal_folder(directory), logs_folder(directory)):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OSError(f"the state directory {directory} cannot be used: {error.strerror}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
