@@ -27,7 +27,7 @@ class Store(NamedTuple):
 def open_store(path: str) -> Store:
     """Open the store at `path`, making or upgrading it. Raises StoreError."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it readable to all
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 2.0})
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     store = Store(engine, engine.execution_options(begin="IMMEDIATE"))

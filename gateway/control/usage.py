@@ -14,7 +14,10 @@ def month_usage(store: Store, month: str) -> list[dict[str, Any]]:
 
     Raises ValueError for what is not a month.
     """
-    begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    try:
+        begin = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"{month!r} is not a month; write it like 2026-11") from None
     end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
     units = (func.sum(requests.c.units) / 1000).label("units")
     query = (
