@@ -99,7 +99,7 @@ def test_a_process_imports_nothing_of_another(process: str) -> None:
 
 def reach(start: str) -> dict[str, tuple[str, ...]]:
     """Every module that `start` may import, directly or not, with the way there. Lazy imports count as well."""
-    found = {start: (start,)}
+    found: dict[str, tuple[str, ...]] = {start: (start,)}
     queue = [start]
     while queue:
         module = queue.pop()

@@ -1,6 +1,7 @@
 """`tollkeeper reload`, `drain` and `status`: what an operator asks of a running gateway."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -42,14 +43,28 @@ def _command(place: Place, name: str) -> Any:
         raise SystemExit(1) from None
 
 
-def _outline(data: Any, indent: str = "") -> list[str]:
-    """Nested data as indented lines."""
-    lines: list[str] = []
-    entries = data.items() if isinstance(data, dict) else ((f"{at + 1}.", item) for at, item in enumerate(data))
-    for name, value in entries:
-        if isinstance(value, dict | list | tuple) and value:
-            lines += [f"{indent}{name}", *_outline(value, indent + "  ")]
-        else:
-            shown = f"{value:.3f}" if isinstance(value, float) else "-" if value in (None, "", [], {}, ()) else value
-            lines.append(f"{indent}{name}: {shown}")
-    return lines
+def _outline(data: Any, indent: str = "") -> Iterator[str]:
+    """Nested data as indented lines; what is empty is left out."""
+    for name, value in data.items():
+        if isinstance(value, dict) and value:
+            yield f"{indent}{name}"
+            yield from _outline(value, indent + "  ")
+        elif isinstance(value, list | tuple) and value:
+            yield f"{indent}{name}"
+            for item in value:
+                yield from _item(item, indent + "  ")
+        elif value not in (None, "", [], {}, ()):
+            yield f"{indent}{name}: {_scalar(value)}"
+
+
+def _item(item: Any, indent: str) -> Iterator[str]:
+    if isinstance(item, dict) and not any(isinstance(value, dict | list | tuple) for value in item.values()):
+        yield indent + ", ".join(f"{name} {_scalar(value)}" for name, value in item.items())
+    elif isinstance(item, dict):
+        yield from _outline(item, indent)
+    else:
+        yield indent + _scalar(item)
+
+
+def _scalar(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
