@@ -55,7 +55,7 @@ def options(section: type[Section], path: str = "") -> Iterator[tuple[str, str]]
                 yield from options(part, f"{path}{field.name}.")
 
 
-@pytest.mark.parametrize("section", ["limits", "timeouts", "state", "headers", "workers", "demo", "listen"])
+@pytest.mark.parametrize("section", ["limits", "timeouts", "state", "log", "headers", "workers", "demo", "listen"])
 def test_the_reference_states_the_true_defaults(section: str) -> None:
     assert getattr(load(str(REFERENCE), {}), section) == getattr(Config(), section)
 

@@ -132,6 +132,12 @@ class Route(Section, frozen=True):
     total: Seconds | None = None
 
 
+class Log(Section, frozen=True):
+    """What is logged beside the events on stderr."""
+
+    requests: bool = False  # one line a request on stdout
+
+
 class Headers(Section, frozen=True):
     """Which optional answer headers are sent."""
 
@@ -145,6 +151,7 @@ class Config(Section, frozen=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     state: State = State()
+    log: Log = Log()
     headers: Headers = Headers()
     demo: bool = False  # make a consumer and a key per tier; loopback only
     tiers: dict[str, Tier] = {}
