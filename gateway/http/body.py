@@ -85,12 +85,18 @@ class RequestBody:
 
     @property
     def is_waited_for(self) -> bool:
-        return self._waiter is not None
+        """Somebody waits, and what is here is not enough."""
+        return self._waiter is not None and self.unread < self._wanted
 
     @property
     def is_uninvited(self) -> bool:
         """The client waits for a 100 before it sends the body (RFC 9110, 10.1.1), and has not got one."""
         return self.head.expect_continue and not self._is_invited and not self.arrived
+
+    @property
+    def is_broken(self) -> bool:
+        """Its end will not come, or not in time."""
+        return self._fault is not None
 
     def feed(self, piece: bytes) -> None:
         self._parts.append(piece)

@@ -137,7 +137,7 @@ class Connection(Intake):
         if request.complete:
             return True
         missing = (request.head.content_length or 0) - request.arrived
-        return missing <= _KEEP_BELOW and not self._is_deaf and not request.is_uninvited
+        return missing <= _KEEP_BELOW and not request.is_broken and not request.is_uninvited
 
     def release(self) -> tuple[asyncio.Transport, bytes]:
         """Hand the transport to a tunnel. Its loss must still be told to this connection."""

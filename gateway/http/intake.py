@@ -125,9 +125,10 @@ class Intake(Outlet):
                 self.linger()
         elif request.is_waited_for:
             self.body_progressed()
+        else:
             request.wake()
-        elif request.unread > HIGH_WATER:
-            self._pause_reading()
+            if request.unread > HIGH_WATER:
+                self._pause_reading()
 
     def _break(self, fault: BadRequest) -> None:
         """No message can follow: the reader of the present body hears of it, else the client."""

@@ -109,6 +109,8 @@ class Pool:
         if connection in connections:
             connections.remove(connection)
             self.idle -= 1
+        if not connections:
+            self._idle.pop(connection.origin, None)
 
     def close(self) -> None:
         """Break all connections, idle or not."""
