@@ -65,6 +65,11 @@ class Line:
         for _ in range(8):
             await self.take()
 
+    async def spend_all(self) -> None:
+        """Fifteen takes, after which the wallet holds no unit and will ask for a lease."""
+        for _ in range(15):
+            await self.take()
+
     @property
     def asks(self) -> int:
         return sum(isinstance(message, Ask) for message in self.sent)

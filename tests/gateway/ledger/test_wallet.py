@@ -157,17 +157,23 @@ async def test_a_busy_lease_goes_back_at_its_end(line: Line) -> None:
 
 async def test_drain_gives_everything_back_and_holds_nothing_more(line: Line) -> None:
     await line.lend()
+    line.wallet.drain()
+    assert line.site.used(MONTHLY) == [8000]
+    for _ in range(5):
+        await line.take()
+    assert line.site.used(MONTHLY) == [13_000]
+
+
+async def test_a_lease_that_comes_after_the_drain_goes_back(line: Line) -> None:
+    await line.spend_all()
     line.is_slow = True
-    await line.take(cost=1000)  # from the lease
-    taking = asyncio.ensure_future(line.take(cost=50_000))
+    taking = asyncio.ensure_future(line.take())
     await asyncio.sleep(0)
+    assert line.site.used(MONTHLY) == [26_000], "with a lease on its way"
     line.wallet.drain()
     line.deliver()
     await taking
-    line.is_slow = False
-    for _ in range(5):
-        await line.take()
-    assert line.site.used(MONTHLY) == [8000 + 1000 + 50_000 + 5000]
+    assert line.site.used(MONTHLY) == [16_000]
 
 
 async def test_of_many_takes_at_once_one_asks_for_a_lease(line: Line) -> None:
@@ -204,31 +210,63 @@ async def test_a_cut_line_is_ledger_down_and_the_next_ask_may_lease(line: Line) 
     line.is_slow = True
     taking = [asyncio.ensure_future(line.take()) for _ in range(2)]
     await asyncio.sleep(0)
-    taking[1].cancel()
+    taking[0].cancel()  # the one that asked for a lease
     await asyncio.sleep(0)
     line.cut()
     with pytest.raises(LedgerDown):
-        await taking[0]
+        await taking[1]
     line.is_slow = False
     await line.take()
     assert isinstance(line.sent[-1], Ask) and line.sent[-1].lease > 0
 
 
-async def test_accounts_are_bounded_and_leases_of_forgotten_ones_go_back(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.ledger.lease._ACCOUNTS", 10)
-    await line.lend()
+async def test_no_second_lease_is_asked_for_while_one_is_on_its_way(line: Line) -> None:
+    await line.spend_all()
     line.is_slow = True
-    late = asyncio.ensure_future(line.take(cost=20_000))  # its lease comes when the account is forgotten
+    first = asyncio.ensure_future(line.take())
     await asyncio.sleep(0)
     line.is_slow = False
-    for number in range(30):
-        await line.take(Account((Rate(f"r{number}", 1, SECOND, 1),)))
+    for _ in range(2):
+        await line.take()
+    assert [message.lease for message in line.sent[-2:] if isinstance(message, Ask)] == [0, 0]
+    line.deliver()
+    await first
+
+
+def _others(number: int) -> list[Account]:
+    return [Account((Rate(f"r{index}", 1, SECOND, 9),)) for index in range(number)]
+
+
+async def test_a_forgotten_account_gives_its_lease_back(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.lease._ACCOUNTS", 10)
+    await line.lend()
+    for account in _others(30):
+        await line.take(account)
+    assert line.site.used(MONTHLY) == [8000]
+    assert len(line.wallet._holdings) == 10
+
+
+async def test_a_lease_for_a_forgotten_account_goes_back(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.lease._ACCOUNTS", 10)
+    await line.spend_all()
+    line.is_slow = True
+    late = asyncio.ensure_future(line.take())
+    await asyncio.sleep(0)
+    line.is_slow = False
+    for account in _others(30):
+        await line.take(account)
+    assert line.site.used(MONTHLY) == [26_000]
     line.deliver()
     await late
-    assert line.site.used(MONTHLY) == [28_000]
-    assert len(line.wallet._holdings) == 10
+    assert line.site.used(MONTHLY) == [16_000]
+
+
+async def test_the_account_that_asked_longest_ago_is_forgotten(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.lease._ACCOUNTS", 3)
+    first, second, third, fourth = _others(4)
+    for account in (first, second, third, first, fourth):
+        await line.take(account)
+    assert list(line.wallet._holdings) == [third.key, first.key, fourth.key]
 
 
 @pytest.mark.parametrize(
