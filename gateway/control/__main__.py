@@ -47,6 +47,7 @@ async def serve(link_file: int, alive_file: int) -> int:
         return 3
     except StoreError as error:
         _log.error("%s", error)
+        link.tell(Failed(str(error)))
         return 3
     finally:
         leave()

@@ -17,12 +17,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError
 from gateway.control.directory import Directory
+from gateway.control.fetch import fetch
 from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
 from gateway.control.settlement import Settlement
 from gateway.control.store import open_store
+from gateway.journal import Closed
 from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, WriterGone
+from gateway.log import print_requests
 from gateway.settings.load import from_plain
+from gateway.settings.schema import Config
 from gateway.settings.state import journal_folder, store_file
 from gateway.tasks import spawn
 
@@ -37,11 +41,12 @@ class Control:
 
     def __init__(self, link: Link, configure: Configure) -> None:
         self._store = store = open_store(store_file(configure.directory))
-        config = from_plain(msgspec.msgpack.decode(configure.config))
+        config = _read_config(configure)
         journals = Path(journal_folder(configure.directory))
         journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ingest = Ingest(store, journals, _unix_microseconds)
+        ingest = Ingest(store, journals, _unix_microseconds, self._log_requests)
         self._link = link
+        self._config = config
         self._follower = Follower(link, ingest, Settlement(store, _unix_microseconds))
         self._directory = Directory(store, config, _unix_microseconds)
         self._commands = Commands(store, self._directory)
@@ -65,6 +70,8 @@ class Control:
                 return self._look_up(message.digest)
             case Command():
                 return self._command(message)
+            case Configure():  # the file was read again
+                self._config = self._directory.consumers.config = _read_config(message)
             case WriterGone():
                 spawn(self._follower.tell(message.writer), f"settle {message.writer}")
             case Drain():
@@ -82,17 +89,27 @@ class Control:
     async def _command(self, command: Command) -> Done | Failed:
         loop = asyncio.get_running_loop()
         try:
+            if command.name == "fetch":
+                return Done(await fetch(str(command.arguments.get("url"))))
             change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
-        except DirectoryError as error:
+        except (DirectoryError, OSError) as error:
             return Failed(str(error))
         if change.digests:
             self._link.tell(Changed(change.digests))
         return Done(change.data)
 
+    def _log_requests(self, requests: list[Closed]) -> None:
+        if self._config.log.requests:
+            print_requests(requests)
+
     async def _report(self) -> None:
         while True:
             self._link.tell(self._follower.state())
             await asyncio.sleep(_REPORT)
+
+
+def _read_config(configure: Configure) -> Config:
+    return from_plain(msgspec.msgpack.decode(configure.config))
 
 
 def _unix_microseconds() -> int:

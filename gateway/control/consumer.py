@@ -33,16 +33,19 @@ class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Consumers:
-    """Where file and store both name a consumer, the file's is the one. `clock` is unix microseconds."""
+    """Where file and store both name a consumer, the file's is the one. `clock` is unix microseconds.
+
+    `config` may be replaced by its owner when the file was read again.
+    """
 
     def __init__(self, store: Store, config: Config, clock: Callable[[], int]) -> None:
         self._store = store
-        self._config = config
+        self.config = config
         self._clock = clock
 
     def find(self, connection: Connection, name: str) -> Consumer | None:
         """The consumer of this name, within the caller's transaction."""
-        if (known := self._config.consumers.get(name)) is not None:
+        if (known := self.config.consumers.get(name)) is not None:
             return Consumer(name, known.tier, known.project, known.models, known.routes)
         row = connection.execute(select(consumers).where(consumers.c.name == name)).one_or_none()
         return None if row is None else Consumer(name, row.tier, row.project, tuple(row.models), tuple(row.routes))
@@ -57,7 +60,7 @@ class Consumers:
         """Every consumer, and where it is written."""
         with self._store.reading.connect() as connection:
             names = connection.scalars(select(consumers.c.name).order_by(consumers.c.name)).all()
-            everybody = [*self._config.consumers, *(name for name in names if name not in self._config.consumers)]
+            everybody = [*self.config.consumers, *(name for name in names if name not in self.config.consumers)]
             return Change([self._describe(connection, name) for name in everybody])
 
     def show(self, name: str) -> Change:
@@ -92,18 +95,18 @@ class Consumers:
         consumer = self.find(connection, name)
         if consumer is None:
             raise DirectoryError(f"there is no consumer {name}")
-        source = "file" if name in self._config.consumers else "store"
+        source = "file" if name in self.config.consumers else "store"
         return {**msgspec.to_builtins(consumer), "source": source}
 
     def _refuse_file(self, name: str) -> None:
-        if name in self._config.consumers:
+        if name in self.config.consumers:
             raise DirectoryError(f"consumer {name} stands in the configuration file; change it there and reload")
 
     def _check(self, consumer: Consumer) -> None:
         if not consumer.name or not consumer.name.isprintable():
             raise DirectoryError("a consumer needs a name of printable characters")
-        if consumer.tier not in self._config.tiers:
-            known = ", ".join(sorted(self._config.tiers))
+        if consumer.tier not in self.config.tiers:
+            known = ", ".join(sorted(self.config.tiers))
             raise DirectoryError(f"consumer {consumer.name} needs one of the tiers {known}, not {consumer.tier!r}")
 
 

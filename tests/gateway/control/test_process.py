@@ -32,7 +32,7 @@ from gateway.link import (
 )
 from gateway.settings.key import digest
 from gateway.settings.load import plain
-from gateway.settings.schema import Config, Tier
+from gateway.settings.schema import Config, Consumer, Log, Tier
 from tests.gateway.control.records import closed, opened
 
 
@@ -43,12 +43,14 @@ class Supervisor:
         self.heard: list[Any] = []
         self.settles = True
         self._directory = directory
-        self._config = msgspec.msgpack.encode(plain(Config(tiers={"free": Tier()})))
+
+    def configure(self, config: Config) -> Configure:
+        return Configure(1, msgspec.msgpack.encode(plain(config)), "0a1b2c3d", str(self._directory))
 
     def handle(self, message: Any) -> Any:
         self.heard.append(message)
         if isinstance(message, Hello):
-            return Configure(1, self._config, "0a1b2c3d", str(self._directory))
+            return self.configure(Config(tiers={"free": Tier()}))
         if isinstance(message, Settled):
             return Done(True) if self.settles else Failed("not now")
         return None
@@ -62,16 +64,16 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         alive, write = os.pipe()
         command = [sys.executable, "-P", "-m", "gateway.control", "--link", str(theirs.fileno()), "--alive", str(alive)]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno(), alive], cwd="/")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno(), alive], cwd="/")
         theirs.close()
         os.close(alive)
         _, link = await asyncio.get_running_loop().create_connection(lambda: Link(self.handle), sock=ours)
         try:
-            await until(lambda: bool(self.said(Ready)))
+            await until(lambda: bool(self.said(Ready) or self.said(Failed)))
             yield link, process, write
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
             os.close(write)
             link.close()
             await asyncio.sleep(0)
@@ -102,6 +104,32 @@ async def test_a_key_is_made_found_and_revoked(tmp_path: Path) -> None:
         assert supervisor.said(Changed) == [Changed((hashed,)), Changed((hashed,))]
         refused = await answer(link.call(Command("key.new", {"consumer": "other", "tier": "gold"})), Failed)
         assert "gold" in refused.reason
+
+
+async def test_a_consumer_that_comes_with_a_reload_may_have_keys(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    async with supervisor.child() as (link, _, _):
+        new_key = Command("key.new", {"consumer": "filed"})
+        await answer(link.call(new_key), Failed)
+        link.tell(supervisor.configure(Config(tiers={"pro": Tier()}, consumers={"filed": Consumer(tier="pro")})))
+        made = await answer(link.call(new_key), Done)
+        assert (await answer(link.call(LookUp(digest(made.data["key"]))), Found)).credential.tier == "pro"
+
+
+async def test_a_store_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").write_text("not a database at all, but long enough to be told from one" * 20)
+    supervisor = Supervisor(tmp_path)
+    async with supervisor.child() as (_, process, _):
+        assert "store.sqlite" in supervisor.said(Failed)[0].reason
+        await until(lambda: process.poll() is not None)
+        assert process.returncode == 3
+
+
+async def test_a_document_is_fetched_or_not(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    async with supervisor.child() as (link, _, _):
+        failed = await answer(link.call(Command("fetch", {"url": "http://127.0.0.1:1/keys"})), Failed)
+        assert "cannot be fetched" in failed.reason
 
 
 async def test_a_dead_writer_is_settled_and_its_journal_goes(tmp_path: Path) -> None:
@@ -170,6 +198,19 @@ async def test_it_ends_when_the_pipe_says_so(tmp_path: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), write)  # closes the pipe's only write end
         await until(lambda: process.poll() is not None)
         assert process.returncode == 0
+
+
+async def test_requests_are_printed_where_wanted(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    journal = Journal(tmp_path / "journal", "0a1b2c3d-w1")
+    async with supervisor.child() as (link, process, _):
+        assert process.stdout is not None
+        link.tell(supervisor.configure(Config(log=Log(requests=True))))
+        await answer(link.call(LookUp(b"x")), Found)
+        journal.write(closed(opened("1f")))
+        line = await asyncio.to_thread(process.stdout.readline)
+        assert line.startswith(b"time=2026-11-21T12:00:00.005Z request=1f ")
+    journal.close()
 
 
 async def test_the_lag_of_a_store_that_does_not_take_is_told(tmp_path: Path) -> None:
