@@ -20,10 +20,11 @@ _SECRETS = (
 
 
 def set_up(process: str) -> None:
-    """Log everything of this process from INFO up to stderr, each line naming `process`."""
+    """Log our own words from INFO and those of libraries from WARNING up to stderr, each line naming `process`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(process))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("tollkeeper").setLevel(logging.INFO)
     logging.captureWarnings(True)
 
 
