@@ -86,7 +86,8 @@ class Buckets:
         """Every bucket that is not idle."""
         for key, bucket in self._buckets.items():
             if not bucket.is_idle(now_us):
-                rate, leases = bucket.rate, {name: x for name, x in bucket.leases.items() if x[1] > now_us}
+                rate = bucket.rate
+                leases = {name: x for name, x in bucket.leases.items() if x[1] > now_us} if bucket.leases else {}
                 tat_us, ticks = divmod(bucket.tat, bucket.pace.scale)
                 yield key, BucketImage(rate.count, rate.period_us, rate.burst, tat_us, ticks, leases)
 
