@@ -105,16 +105,25 @@ class _Reader:
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = _HIDDEN.sub(lambda match: self._references[int(match[1])][0], str(key_node.value))
-            where = join(path, key)
             line = key_node.start_mark.line + 1
-            if key in result:
-                message = f"`{key}` stands twice, first on line {self.lines[where]}"
-                self.problems.append(Problem(where, message, line=line))
+            key = self._key(key_node)
+            where = join(path, key)
+            if not key or key in result:
+                wrong = (
+                    f"`{key}` stands twice, first on line {self.lines[where]}" if key else "holds what is no plain key"
+                )
+                self.problems.append(Problem(where if key else path, wrong, line=line))
                 continue
             result[key] = self.read(value_node, where)
             self.lines[where] = line
         return result
+
+    def _key(self, node: yaml.Node) -> str:
+        """A key as it is written, nothing for what cannot be one."""
+        if not isinstance(node, yaml.ScalarNode):
+            return ""
+        key = _HIDDEN.sub(lambda match: self._references[int(match[1])][0], str(node.value))
+        return key if key.isprintable() else ""
 
     def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
         text = str(node.value)

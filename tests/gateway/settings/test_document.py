@@ -69,6 +69,14 @@ def test_what_is_no_mapping_is_refused(text: str) -> None:
     assert len(problems(text)) == 1
 
 
+@pytest.mark.parametrize("key", ['"a\\nb"', "[1, 2]", "{a: 1}", "''"])
+def test_keys_are_plain_text(key: str) -> None:
+    assert problems(f"? {key}\n: 1\nb: {{? {key} : 1}}") == [
+        "line 1: holds what is no plain key",
+        "line 3: b: holds what is no plain key",
+    ]
+
+
 def test_lines_are_known_for_paths_and_for_what_lies_below() -> None:
     document = read_document("a:\n  b:\n    - x\n    - c: 1\n  d.e: 2\n", {})
     found = {path: document.line(path) for path in ("a", "a.b", "a.b[1]", "a.b[1].c", "a.b[1].c.deeper", "a.d.e", "z")}
