@@ -210,6 +210,8 @@ class AnswerReader(asyncio.Protocol):
         coding = head.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             raise BadResponse(f"{self.origin}: unknown transfer coding", got=True)
+        if status == 101 and not parser.should_upgrade():
+            raise BadResponse(f"{self.origin}: switches to no protocol", got=True)
         self._keep_alive = parser.should_keep_alive()
         self._needs_eof = coding is None and head.get(b"content-length") is None
         self.head = head

@@ -9,12 +9,13 @@ from gateway.http.connection import Connection
 from gateway.http.deadline import NEVER, Sweeper
 
 _FLUSH = 5.0  # seconds the slower side has to take what was sent before its tunnel ended
+_HALF_CLOSED = 10.0  # seconds of silence after which a tunnel with one closed direction ends
 SERVICE_RESTART = 1012
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelEnd:
-    """Who ended it (client, upstream, idle or gateway) and the bytes that went each way."""
+    """Who closed first (client, upstream), or idle or gateway; and the bytes that went each way."""
 
     reason: str
     to_upstream: int
@@ -48,6 +49,7 @@ class _Side(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A half-close is passed on where the other transport can (TLS cannot)."""
         self.at_end = True
+        self.tunnel.half_close(self.name)
         can_half_close = self.transport.can_write_eof() and self.peer.transport.can_write_eof()
         if self.peer.at_end or self.peer.transport.is_closing() or not can_half_close:
             self.tunnel.end(self.name)
@@ -80,6 +82,7 @@ class Tunnel:
         self._loop = asyncio.get_running_loop()
         self._sweeper = sweeper
         self._idle_timeout = idle_timeout
+        self._first = ""
         self._reason = ""
         self._done = self._loop.create_future()
         self.deadline = NEVER
@@ -110,10 +113,16 @@ class Tunnel:
         if not self._reason:
             self.deadline = self._loop.time() + self._idle_timeout
 
+    def half_close(self, name: str) -> None:
+        """One direction is over; the other one has no long time left unless it is used."""
+        self._first = self._first or name
+        self._idle_timeout = min(self._idle_timeout, _HALF_CLOSED)
+        self.touch()
+
     def end(self, reason: str) -> None:
         """Close both sides once what was sent is flushed; the first reason counts."""
         if not self._reason:
-            self._reason = reason
+            self._reason = self._first or reason
             self.deadline = self._loop.time() + _FLUSH
             self._client.transport.close()
             self._upstream.transport.close()
@@ -126,7 +135,8 @@ class Tunnel:
         In the middle of a data frame the client takes it for payload, and sees an abnormal end as it would without.
         """
         if not self._reason:
-            self._client.transport.write(b"\x88\x02" + code.to_bytes(2, "big"))
+            if not self._upstream.at_end and not self._client.transport.is_closing():
+                self._client.transport.write(b"\x88\x02" + code.to_bytes(2, "big"))
             self.end("gateway")
 
     def expire(self) -> None:

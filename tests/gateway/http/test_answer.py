@@ -40,7 +40,9 @@ async def failure(connection: UpstreamConnection) -> tuple[UpstreamError, bytes]
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
-@pytest.mark.parametrize(("data", "got"), [(b"", False), (b"HTTP/1.1 200 OK\r\nContent-", True), (b"HTTP/1.1 100 Continue\r\n\r\n", True)])
+@pytest.mark.parametrize(
+    ("data", "got"), [(b"", False), (b"HTTP/1.1 200 OK\r\nContent-", True), (b"HTTP/1.1 100 Continue\r\n\r\n", True)]
+)
 async def test_an_end_before_the_head_is_complete(site: Site, data: bytes, got: bool, how: str) -> None:
     error, _ = await failure(await site.connect(await site.upstream(breaks(data, how))))
     assert isinstance(error, ResetBeforeResponse)

@@ -38,7 +38,14 @@ async def test_a_short_answer_is_complete_with_its_head(site: Site) -> None:
 
 
 async def test_a_body_in_pieces_is_piped_as_it_comes(site: Site) -> None:
-    upstream = await site.upstream(says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\nabc\r\n2\r\nde\r\n", b"1\r\nf\r\n", b"0\r\n\r\n"))
+    upstream = await site.upstream(
+        says(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"3\r\nabc\r\n2\r\nde\r\n",
+            b"1\r\nf\r\n",
+            b"0\r\n\r\n",
+        )
+    )
     connection = await site.connect(upstream)
     for _ in range(2):
         got: list[bytes] = []
@@ -51,7 +58,9 @@ async def test_a_body_in_pieces_is_piped_as_it_comes(site: Site) -> None:
 
 
 async def test_what_came_before_the_pipe_is_not_lost(site: Site) -> None:
-    connection = await site.connect(await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nab", b"cd", b"ef")))
+    connection = await site.connect(
+        await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nab", b"cd", b"ef"))
+    )
     connection.send(GET)
     await connection.response()
     await asyncio.sleep(0.02)
@@ -90,7 +99,11 @@ async def test_answers_without_a_body(site: Site, answer: bytes) -> None:
 
 
 async def test_head_has_a_length_and_no_body(site: Site) -> None:
-    answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", OK]
+    answers = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        OK,
+    ]
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answer in answers:
@@ -161,7 +174,9 @@ async def test_idle_timeout(site: Site) -> None:
 
 
 async def test_total_timeout_ends_a_drip(site: Site) -> None:
-    connection = await site.connect(await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 50)))
+    connection = await site.connect(
+        await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 50))
+    )
     connection.total_deadline = site.loop.time() + 0.2
     connection.send(GET)
     await connection.response()
@@ -216,7 +231,9 @@ async def test_a_paused_reader_bounds_memory_and_holds_the_upstream_back(site: S
 
 
 async def test_a_sink_that_fails_breaks_the_exchange(site: Site) -> None:
-    connection = await site.connect(await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"ab", b"cd")))
+    connection = await site.connect(
+        await site.upstream(says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b"ab", b"cd"))
+    )
     connection.send(GET)
     await connection.response()
 
@@ -326,7 +343,9 @@ async def test_a_closed_connection_says_that_nothing_was_sent(site: Site) -> Non
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind(site: Site) -> None:
-    connection = await site.connect(await site.upstream(says(b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n\r\nok", pause=0.1)))
+    connection = await site.connect(
+        await site.upstream(says(b"HTTP/1.1 200 OK\r\n", b"content-length: 2\r\n\r\nok", pause=0.1))
+    )
     connection.send(GET)
     waiting = asyncio.ensure_future(connection.response())
     await asyncio.sleep(0.02)

@@ -6,7 +6,9 @@ from gateway.http.head import Headers, RequestHead, ResponseHead, header_names, 
 HOST = (b"host", b"a.example")
 
 
-def head(target: bytes = b"/", *fields: tuple[bytes, bytes], method: bytes = b"GET", version: str = "1.1") -> RequestHead:
+def head(
+    target: bytes = b"/", *fields: tuple[bytes, bytes], method: bytes = b"GET", version: str = "1.1"
+) -> RequestHead:
     return read_head(method, target, version, [HOST, *fields])
 
 

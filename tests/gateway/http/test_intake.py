@@ -243,14 +243,18 @@ async def test_a_long_pipeline_is_not_read_on(site: Site) -> None:
 async def test_a_bad_request_behind_good_ones_is_refused_in_its_turn(site: Site) -> None:
     _, port = await site.serve(echo)
     client = await site.client(port)
-    await client.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET //3 HTTP/1.1\r\nHost: a\r\n\r\n")
+    await client.send(
+        b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET //3 HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
     assert (await client.answer())[2] == b"GET /1 "
     assert (await client.answer())[2] == b"GET /2 "
     assert (await client.answer())[2].startswith(b"1205")
     assert await client.is_closed()
 
 
-@pytest.mark.parametrize("last", [b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"GET /1 HTTP/1.0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "last", [b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"GET /1 HTTP/1.0\r\n\r\n"]
+)
 async def test_nothing_is_read_behind_the_last_request(site: Site, last: bytes) -> None:
     _, port = await site.serve(echo)
     client = await site.client(port)
@@ -259,7 +263,9 @@ async def test_nothing_is_read_behind_the_last_request(site: Site, last: bytes) 
     assert await client.is_closed()
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
 async def test_an_upgrade_that_is_not_a_websocket_is_ignored(site: Site, framing: bytes) -> None:
     """java.net.http offers h2c on every cleartext POST; llhttp would skip the body."""
     _, port = await site.serve(echo)

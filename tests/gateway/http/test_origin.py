@@ -39,7 +39,9 @@ def test_the_callers_tls_is_used() -> None:
     assert Origin.parse("https://a.example", context).tls is context
 
 
-@pytest.mark.parametrize("url", ["", "a.example", "ftp://a", "http://", "http://u:p@a", "http://a?x", "unix:x", "http://a:99999"])
+@pytest.mark.parametrize(
+    "url", ["", "a.example", "ftp://a", "http://", "http://u:p@a", "http://a?x", "unix:x", "http://a:99999"]
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Origin.parse(url)

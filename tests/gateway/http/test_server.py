@@ -41,6 +41,7 @@ async def test_connections_over_the_cap_are_told_so(site: Site) -> None:
     extra = await site.client(port)
     assert (await extra.ask(GET))[2].startswith(b"1902")
     assert await extra.is_closed()
+    extra.close()
     held[0].close()
     await eventually(lambda: len(server.connections) == 1)
     again = await site.client(port)

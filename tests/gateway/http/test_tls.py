@@ -48,9 +48,7 @@ class Authority:
         return file
 
 
-def build(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Name | None, serial: int
-) -> x509.CertificateBuilder:
+def build(name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Name | None, serial: int) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     return x509.CertificateBuilder(
@@ -182,7 +180,9 @@ async def test_the_upstreams_name_is_verified(site: Site, authority: Authority) 
 
 
 async def test_a_client_certificate(site: Site, authority: Authority) -> None:
-    server = server_context([authority.issue("localhost")])
+    file = authority.issue("localhost")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file.cert, file.key)
     server.verify_mode = ssl.CERT_REQUIRED
     server.load_verify_locations(authority.file)
     _, port = await site.serve(hello, tls=server)

@@ -89,6 +89,7 @@ async def test_bytes_that_came_early_are_not_lost(scene: Scene) -> None:
     await client.send(b"later")
     await client.head()
     assert await client.rest() == b"one two earlylater"
+    client.close()
     assert (await scene.is_over()).reason == "upstream"
 
 
@@ -106,7 +107,7 @@ async def test_a_half_close_is_passed_on(scene: Scene) -> None:
     await client.send(b"all")
     client.writer.write_eof()
     assert await client.rest() == b"you said all"
-    assert await scene.is_over() == TunnelEnd("upstream", 3, 12)
+    assert await scene.is_over() == TunnelEnd("client", 3, 12)
 
 
 async def test_large_transfers_at_the_slower_ones_pace(scene: Scene) -> None:
@@ -159,6 +160,21 @@ async def test_an_upstream_that_dies_ends_the_tunnel(scene: Scene) -> None:
     await client.head()
     await client.send(b"x")
     assert await client.is_closed()
+    client.close()
+    assert (await scene.is_over()).reason == "upstream"
+
+
+async def test_a_client_that_ignores_the_upstreams_end_is_not_kept(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+
+    monkeypatch.setattr("gateway.http.tunnel._HALF_CLOSED", 0.1)
+    client = await scene.start(script)
+    await client.send(UPGRADE)
+    await client.head()
     assert (await scene.is_over()).reason == "upstream"
 
 
