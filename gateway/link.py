@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -46,6 +46,10 @@ class Configure(Message, frozen=True):
 
 class Ready(Message, frozen=True):
     """The child does its work from now on."""
+
+
+class Listen(Message, frozen=True):
+    """Accept connections from now on: told to a worker that is `Ready`."""
 
 
 class Failed(Message, frozen=True):
@@ -168,9 +172,9 @@ class Command(Message, frozen=True):
 
 
 AnyMessage = (
-    Hello | Configure | Ready | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation | EndpointStates
-    | EngineStates | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command | Ask | Grant | Denial
-    | Refund | Return
+    Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
+    | EndpointStates | EngineStates | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
+    | Ask | Grant | Denial | Refund | Return
 )  # fmt: skip
 Handler = Callable[[Any], Any]  # a message or an awaitable of one for a call; ignored for a push
 
@@ -242,8 +246,7 @@ class Link(asyncio.Protocol):
         self._outgoing.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         received = self._received

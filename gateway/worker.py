@@ -27,7 +27,7 @@ from gateway.http.server import HttpServer, ServerLimits
 from gateway.http.tls import CertificateFile, server_context
 from gateway.journal import Journal
 from gateway.ledger.lease import Wallet
-from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Ready
+from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Ready
 from gateway.log import set_up
 from gateway.metrics import Board
 from gateway.relay.assembly import Assembly, assemble
@@ -66,8 +66,9 @@ class Worker:
         self._descriptors = descriptors
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        self._configured: asyncio.Future[Configure] = self._loop.create_future()
+        self._is_up = False
         self._draining = False
+        self._config: Config
         self._server: HttpServer
         self._wallet: Wallet
         self._directory: Directory
@@ -83,14 +84,16 @@ class Worker:
         self._loop.add_reader(self._descriptors.alive, self._orphan)
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal's; the supervisor decides
         self._loop.add_signal_handler(signal.SIGTERM, self._ask_to_drain)
-        self._link.tell(Hello("worker", self._name, gateway.__version__, os.getpid()))
-        configure = await self._configured
-        config = from_plain(msgspec.msgpack.decode(configure.config))
+        configure = await self._link.call(Hello("worker", self._name, gateway.__version__, os.getpid()))
+        if not isinstance(configure, Configure):
+            return
+        self._config = config = from_plain(msgspec.msgpack.decode(configure.config))
         try:
             await self._start(config, configure)
         except Exception as error:
             self._link.tell(Failed(f"{type(error).__name__}: {error}"))
             raise
+        self._is_up = True
         self._link.tell(Ready())
         sweeping = spawn(self._sweep_leases(), "lease sweep")
         await self._end.wait()
@@ -119,13 +122,17 @@ class Worker:
         carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
         self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
         self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)
-        for descriptor, listener in zip(self._descriptors.listen, config.listen.proxy, strict=True):
-            await self._server.listen(socket.socket(fileno=descriptor), _tls(listener))
+        self._tls = [_tls(listener) for listener in config.listen.proxy]
+
+    async def _listen(self) -> None:
+        for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
+            if not self._draining:
+                await self._server.listen(socket.socket(fileno=descriptor), tls)
 
     def _receive(self, message: Any) -> Awaitable[Any] | None:
         match message:
-            case Configure():
-                self._configured.set_result(message)
+            case Listen():
+                spawn(self._listen(), "listen")
             case Drain():
                 spawn(self._drain(message.linger), "drain")
             case EndpointStates():
@@ -150,10 +157,9 @@ class Worker:
     def _orphan(self) -> None:
         """The supervisor is gone, however it died: give up the address at once, finish what runs, end."""
         self._loop.remove_reader(self._descriptors.alive)
-        if self._configured.done() and not self._configured.cancelled():
-            spawn(self._drain(_ORPHANED), "orphaned")
-        else:
-            self._end.set()
+        if not self._is_up:
+            os._exit(0)
+        spawn(self._drain(_ORPHANED), "orphaned")
 
     async def _drain(self, linger: float) -> None:
         if self._draining:

@@ -10,7 +10,8 @@ A request costs route cost x model cost; 0 is exempt and neither counted nor tol
 tier `anonymous`, if there is one. `by` says whose bucket it is: the consumer's, the address's (IPv6 by /64), or that of
 a header (`header:x-client-id`). Refusals are 1501 (rate; try again), 1502 (month; not in minutes) and 1503 (can never
 be). `exchange.month` and `exchange.units` tell the journal what was charged; what an unserved request reserved goes
-back in `log`. `headers` names the families that answers carry.
+back in `log`. `headers` names the families that answers carry; the limit they tell is the burst, of which `remaining`
+is what is left.
 """
 
 import ipaddress
@@ -38,6 +39,7 @@ from gateway.plugin import (
 ANONYMOUS = "anonymous"
 _ACCOUNTS = 20_000  # compiled accounts that are kept
 _MAX_HEADER = 128
+_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 Family = Literal["classic", "openai", "ietf"]
 
@@ -49,7 +51,7 @@ class Settings(BaseSettings, frozen=True):
 class Bill:
     """A tier applied to one caller: its limits as an account, and what the headers need of it."""
 
-    __slots__ = ("account", "burst", "month_at", "policy", "rate", "rate_at", "tier")
+    __slots__ = ("account", "burst", "month_at", "pace", "policy", "rate", "rate_at", "tier")
 
     def __init__(self, name: str, tier: Tier, subject: str) -> None:
         limits: list[Rate | Quota] = []
@@ -57,6 +59,7 @@ class Bill:
         self.rate_at = self.month_at = -1  # places among the limits
         self.rate = tier.rate.count
         self.burst = tier.burst if tier.burst is not None else max(1, self.rate * 3 // 2)
+        self.pace = f"{self.rate} requests per {_PERIODS.get(tier.rate.period, f'{tier.rate.period} s')}"
         self.policy = f'"{name}";q={self.rate};w={tier.rate.period}'
         if not tier.rate.unlimited:
             self.rate_at = len(limits)
@@ -135,7 +138,7 @@ class Plugin(BasePlugin[Settings]):
         if is_month:
             text = f"Tier {bill.tier} allows {limit} units a month; {used} were used."
             return GatewayError(1502, text, details=details, headers=headers)
-        text = f"Tier {bill.tier} allows bursts of {limit} requests; {used} are used. Try again in {max(1, wait)} s."
+        text = f"Tier {bill.tier} allows {bill.pace}; {used} were used. Try again in {max(1, wait)} s."
         return GatewayError(1501, text, details=details, headers=headers)
 
     def _describe(self, bill: Bill, standings: tuple[Standing, ...]) -> str:
@@ -150,12 +153,12 @@ class Plugin(BasePlugin[Settings]):
         families = self.settings.headers
         if "classic" in families:
             lines.append(
-                f"X-RateLimit-Limit: {bill.rate}\r\nX-RateLimit-Remaining: {left}\r\n"
+                f"X-RateLimit-Limit: {bill.burst}\r\nX-RateLimit-Remaining: {left}\r\n"
                 f"X-RateLimit-Reset: {math.ceil(self._clock.wall() + seconds)}\r\n"
             )
         if "openai" in families:
             lines.append(
-                f"x-ratelimit-limit-requests: {bill.rate}\r\nx-ratelimit-remaining-requests: {left}\r\n"
+                f"x-ratelimit-limit-requests: {bill.burst}\r\nx-ratelimit-remaining-requests: {left}\r\n"
                 f"x-ratelimit-reset-requests: {_go_duration(seconds)}\r\n"
             )
         if "ietf" in families:

@@ -22,7 +22,7 @@ class Pages:
 
     async def list_models(self, exchange: Exchange) -> Reply:
         """GET /v1/models: what the caller's key may use."""
-        names = [entry.name for entry in self._registry.visible(exchange.credential)]
+        names = self._registry.visible(exchange.credential)
         return _reply({"object": "list", "data": [self._model(name) for name in names]})
 
     async def show_model(self, exchange: Exchange) -> Reply:

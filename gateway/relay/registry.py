@@ -1,7 +1,7 @@
 """What clients may ask for by `model`: names, aliases and patterns of the configuration, resolved to a backend."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -59,11 +59,14 @@ class Registry:
             self._found[asked] = found
         return found
 
-    def visible(self, credential: Credential | None) -> Iterable[Entry]:
-        """The models by name that a credential may use; patterns are not listed."""
+    def visible(self, credential: Credential | None) -> list[str]:
+        """The names that a credential may ask for; patterns are not listed."""
+        names = []
         for name in self._models:
-            if name in self._exact and may_use_model(credential, name) and (entry := self.find(name)) is not None:
-                yield entry
+            entry = self.find(name) if name in self._exact else None
+            if entry is not None and may_use_model(credential, entry.name):
+                names.append(name)
+        return names
 
     def _resolve(self, asked: str) -> Entry | None:
         name = asked

@@ -1,0 +1,127 @@
+"""The supervisor's side of the links: what workers ask is answered by the ledger, the engines, or control."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway.engines.registry import Engines
+from gateway.ledger.embedded import EmbeddedLedger
+from gateway.ledger.limit import Ask, Refund, Return
+from gateway.link import (
+    Acquire,
+    Changed,
+    Command,
+    Done,
+    Failed,
+    Gone,
+    LinkClosed,
+    LookUp,
+    Observation,
+    Release,
+    Settled,
+    StoreState,
+    WriterGone,
+)
+from gateway.supervisor.child import Child
+from gateway.supervisor.endpoints import Endpoints
+
+_PATIENCE = 5.0  # seconds a question to control waits while control is started again
+_FETCHES = frozenset(("fetch",))  # commands of control that workers may give
+
+_log = logging.getLogger("tollkeeper")
+
+
+class Desk:
+    """Answers messages. `broadcast` tells all workers something; `endpoints` and `control` are set by the owner."""
+
+    def __init__(self, ledger: EmbeddedLedger, engines: Engines, broadcast: Callable[[Any], None]) -> None:
+        self._ledger = ledger
+        self._engines = engines
+        self._broadcast = broadcast
+        self._control_there = asyncio.Event()
+        self._control: Child | None = None
+        self.endpoints: Endpoints | None = None
+        self.store = StoreState(False, 0.0, 0)
+        self.unsettled: set[str] = set(ledger.unsettled())  # dead writers whose journal is not wholly stored
+
+    @property
+    def control(self) -> Child | None:
+        return self._control
+
+    @control.setter
+    def control(self, child: Child | None) -> None:
+        """Control has become ready, or is gone."""
+        self._control = child
+        if child is None:
+            self._control_there.clear()
+            self.store = StoreState(False, self.store.lag, self.store.lost)
+        else:
+            self._control_there.set()
+
+    def answer_worker(self, worker: Child, message: Any) -> Any:
+        match message:
+            case Ask():
+                return self._ledger.ask(worker.name, message)
+            case Refund():
+                self._ledger.refund(worker.name, message)
+            case Return():
+                self._ledger.give_back(worker.name, message)
+            case Acquire():
+                return self._engines.acquire(worker.name, message)
+            case Release():
+                self._engines.release(worker.name, message)
+            case Gone():
+                return self._is_gone(message)
+            case Observation() if self.endpoints is not None:
+                self.endpoints.observe(message)
+            case LookUp():
+                return self.ask_control(message)
+            case Command() if message.name in _FETCHES:
+                return self.ask_control(message)
+            case Failed():
+                worker.fail(message.reason)
+        return None
+
+    def answer_control(self, control: Child, message: Any) -> Any:
+        match message:
+            case Settled():
+                totals = {(key, period): units for key, period, units in message.totals}
+                self._ledger.settle(message.writer, totals)
+                self.unsettled.discard(message.writer)
+                return Done()
+            case Changed():
+                self._broadcast(message)
+            case StoreState():
+                self.store = message
+            case Failed():
+                control.fail(message.reason)
+        return None
+
+    async def _is_gone(self, message: Gone) -> Done:
+        return Done(await self._engines.is_gone(message))
+
+    def bury(self, writer: str) -> None:
+        """A worker is dead: its slots are free, its charges will be settled by its journal."""
+        self._engines.forget_writer(writer)
+        self.unsettled.add(writer)
+        if self._control is not None:
+            self._control.link.tell(WriterGone(writer))
+
+    async def ask_control(self, message: LookUp | Command) -> Any:
+        """Control's answer; a control that is just being started again is waited for."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while True:
+                    await self._control_there.wait()
+                    control = self._control
+                    if control is None:
+                        continue
+                    answer: Awaitable[Any] = control.link.call(message)
+                    try:
+                        return await answer
+                    except LinkClosed:
+                        if self._control is control:
+                            self.control = None
+        except TimeoutError:
+            return Failed("The control process does not answer", 1602, 1.0)

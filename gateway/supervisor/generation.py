@@ -1,0 +1,167 @@
+"""The workers of one configuration: started together, replaced when they die, drained when the next one serves."""
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+import gateway
+from gateway.exposition import Fold
+from gateway.link import Configure, Drain, Failed, Hello, Listen, Ready
+from gateway.metrics import make_board_file
+from gateway.settings.load import plain
+from gateway.settings.schema import Config
+from gateway.supervisor.child import Child, ChildFailed, Family, Spec, describe_exit
+from gateway.supervisor.desk import Desk
+from gateway.tasks import spawn
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds until a dead worker is replaced
+_STABLE = 10.0  # seconds of life after which earlier deaths are forgotten
+_KILL = 2.0  # seconds a worker may take beyond its linger
+
+_log = logging.getLogger("tollkeeper")
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """What all generations share. `next_name` gives a worker a name that never comes again."""
+
+    family: Family
+    fold: Fold
+    desk: Desk
+    boot: str
+    directory: str
+    next_name: Callable[[], str]
+
+
+class Generation:
+    """`greet(worker)` tells a worker that is ready what it must know; `listen` are descriptors of the sockets."""
+
+    def __init__(
+        self, number: int, config: Config, listen: tuple[int, ...], resources: Resources,
+        greet: Callable[[Child], None],
+    ) -> None:  # fmt: skip
+        self.number = number
+        self.config = config
+        self.linger = config.timeouts.total if config.timeouts.reload_linger is None else config.timeouts.reload_linger
+        self.workers: list[Child] = []
+        self.restarts = 0
+        self._listen = listen
+        self._shared = resources
+        self._greet = greet
+        self._data = msgspec.msgpack.encode(plain(config))
+        self._count = os.cpu_count() or 1 if config.workers == "auto" else config.workers
+        self._ending = False
+        self._pause = _FIRST_PAUSE
+        self._started: dict[str, float] = {}
+        self._now = asyncio.get_running_loop().time
+
+    async def start(self) -> None:
+        """Start all workers and wait until they are ready; they do not accept yet. Raises ChildFailed."""
+        try:
+            await asyncio.gather(*[self._start_one() for _ in range(self._count)])
+        except ChildFailed:
+            self.abort()
+            raise
+
+    def serve(self) -> None:
+        """Let the workers accept."""
+        for worker in self.workers:
+            worker.link.tell(Listen())
+
+    async def drain(self, linger: float) -> None:
+        """Stop accepting, let what runs finish for at most `linger` seconds, and see all workers gone."""
+        self._ending = True
+        for worker in self.workers:
+            worker.link.tell(Drain(float(linger)))  # a plain float: `Seconds` does not travel
+        await asyncio.gather(*[self._see_off(worker, linger + _KILL) for worker in list(self.workers)])
+
+    def abort(self) -> None:
+        """End the workers now: WebSockets are told 1012, everything else is cut."""
+        self._ending = True
+        for worker in self.workers:
+            worker.link.tell(Drain(0.0))
+            spawn(self._see_off(worker, _KILL), f"see off {worker.name}")
+
+    def tell(self, message: Any) -> None:
+        for worker in self.workers:
+            worker.link.tell(message)
+
+    async def _see_off(self, worker: Child, patience: float) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await worker.gone.wait()
+        except TimeoutError:
+            _log.warning("%s does not end and is killed", worker.name)
+            worker.kill()
+            await worker.gone.wait()
+
+    async def _start_one(self) -> Child:
+        shared = self._shared
+        name = shared.next_name()
+        board = make_board_file()
+        listen = ",".join(map(str, self._listen))
+        spec = Spec(
+            "gateway.worker", name, ("--name", name, "--metrics", str(board), "--listen", listen),
+            (board, *self._listen),
+        )  # fmt: skip
+        worker = await shared.family.start(spec, self._receive, self._bury)
+        shared.fold.adopt(name, board)
+        self.workers.append(worker)
+        self._started[name] = self._now()
+        await worker.wait_ready()
+        self._greet(worker)
+        return worker
+
+    def _receive(self, worker: Child, message: Any) -> Any:
+        match message:
+            case Hello():
+                return self._configure(worker, message)
+            case Ready():
+                worker.be_ready()
+            case Drain():
+                spawn(self._replace(worker), f"replace {worker.name}")
+            case _:
+                return self._shared.desk.answer_worker(worker, message)
+        return None
+
+    def _configure(self, worker: Child, hello: Hello) -> Configure | Failed:
+        if hello.version != gateway.__version__:
+            reason = f"version {gateway.__version__} runs, version {hello.version} is installed: restart needed"
+            worker.fail(reason)
+            return Failed(reason)
+        shared = self._shared
+        return Configure(self.number, self._data, shared.boot, shared.directory)
+
+    async def _replace(self, worker: Child) -> None:
+        """A worker was told to end by itself (SIGTERM): another one takes over before it stops accepting."""
+        if not self._ending:
+            try:
+                (await self._start_one()).link.tell(Listen())
+            except ChildFailed as error:
+                _log.error("no replacement for %s: %s", worker.name, error)
+        worker.link.tell(Drain(float(self.linger)))
+
+    def _bury(self, worker: Child) -> None:
+        self.workers.remove(worker)
+        lived = self._now() - self._started.pop(worker.name)
+        self._shared.fold.retire(worker.name)
+        self._shared.desk.bury(worker.name)
+        if self._ending or len(self.workers) >= self._count:
+            return
+        _log.error("%s died: %s", worker.name, describe_exit(worker.code or 0))
+        self.restarts += 1
+        self._pause = _FIRST_PAUSE if lived > _STABLE else min(self._pause * 2, _LONGEST_PAUSE)
+        spawn(self._revive(self._pause), "revive worker")
+
+    async def _revive(self, pause: float) -> None:
+        await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+        if self._ending:
+            return
+        try:
+            (await self._start_one()).link.tell(Listen())
+        except (ChildFailed, OSError) as error:
+            _log.error("a worker could not be started: %s", error)
