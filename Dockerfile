@@ -17,7 +17,7 @@ COPY --from=build /opt/tollkeeper /opt/tollkeeper
 ENV PATH=/opt/tollkeeper/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TOLLKEEPER_CONFIG=/etc/tollkeeper/gateway.yaml
-USER tollkeeper
+USER 10001
 WORKDIR /var/lib/tollkeeper
 VOLUME /var/lib/tollkeeper
 EXPOSE 8000 8100
