@@ -83,9 +83,7 @@ class Family:
         self._around = around
         self.pids: set[int] = set()
 
-    async def start(
-        self, spec: Spec, handle: Callable[[Child, Any], Any], on_exit: Callable[[Child], None]
-    ) -> Child:
+    async def start(self, spec: Spec, handle: Callable[[Child, Any], Any], on_exit: Callable[[Child], None]) -> Child:
         """Exec the child; `handle(child, message)` gets what it says. Raises OSError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

@@ -56,5 +56,3 @@ def _answer(status: int, data: dict[str, Any]) -> "web.Response":
     from aiohttp import web
 
     return web.Response(status=status, body=msgspec.json.encode(data), content_type="application/json")
-
-
