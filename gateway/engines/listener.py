@@ -1,5 +1,6 @@
 """Ports of engines: finding a free one, and telling who listens on it (Linux: from /proc; elsewhere unknown)."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -45,11 +46,15 @@ def _sockets(group: int) -> set[str]:
     """The inodes of all sockets that processes of `group` have open."""
     found: set[str] = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.getpgid(int(pid)) != group:
-                continue
-            links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-        except OSError:  # it ended meanwhile, or is not ours to look into
-            continue
-        found.update(link[8:-1] for link in links if link.startswith("socket:["))
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is not ours to look into
+            if os.getpgid(int(pid)) == group:
+                found.update(_sockets_of(f"/proc/{pid}/fd"))
     return found
+
+
+def _sockets_of(folder: str) -> Iterator[str]:
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            link = os.readlink(f"{folder}/{name}")
+            if link.startswith("socket:["):
+                yield link[len("socket:[") : -1]

@@ -114,6 +114,10 @@ class Engines:
                 return run.over.done()
         return True
 
+    def owns(self, pid: int) -> bool:
+        """Whether `pid` is a shim of ours, whose end somebody waits for."""
+        return any(slots.engine.run is not None and slots.engine.run.shim_pid == pid for _, slots in self._all())
+
     def states(self) -> dict[str, str]:
         return {name: slots.engine.condition.state.value for name, slots in self._current.items()}
 

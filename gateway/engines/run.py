@@ -35,6 +35,10 @@ class Run:
         self.pid = 0
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
+    @property
+    def shim_pid(self) -> int:
+        return self._shim.pid
+
     def terminate(self) -> None:
         """Ask the group to end."""
         self._signal(signal.SIGTERM)

@@ -20,6 +20,8 @@ import sys
 from typing import NoReturn
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL when the supervisor is gone
+_HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which would be inherited
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
 
 
@@ -29,7 +31,7 @@ def main() -> NoReturn:
     waker, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
+    for number in _HANDLED:
         signal.signal(number, lambda *_: None)
     engine = _start(command, report)
     _tell(report, f"pid {engine}")
@@ -44,8 +46,10 @@ def _start(command: list[str], report: int) -> int:
     """Fork and execute; returns the engine's pid, which is its process group's too."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # none may meet our handlers in the child
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return pid
     try:
         os.setsid()
@@ -55,8 +59,9 @@ def _start(command: list[str], report: int) -> int:
         if os.getppid() != parent:
             os._exit(127)  # it was killed before that took effect
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold prompts
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)  # Python ignores them, and that would be inherited
+        for number in (*_HANDLED, *_IGNORED_BY_PYTHON):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         _close_others(report)
         os.execvpe(command[0], command, os.environ)  # noqa: TID251 - the environment that the supervisor made
     except OSError as error:

@@ -31,6 +31,8 @@ class Slots:
 
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
         """Failed: 1707, 1708, 1709, 1802 or 1808, or without a number for a request that left meanwhile."""
+        if not self.engine.condition.state.serves and len(self._asking) >= self.admission.bound + self.admission.slots:
+            return _tell(_full(len(self._asking), self.engine.load_seconds))
         ticket = Ticket(writer, ask.request)
         self._idle.clear()
         task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
@@ -71,15 +73,13 @@ class Slots:
             return await self._wait(ticket, ask)
         except GatewayError as error:
             self._give_back(ticket)
-            return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)))
+            return _tell(error)
         except asyncio.CancelledError:
             self._give_back(ticket)
             raise
 
     async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot:
         asked = self._clock()
-        if not self.engine.condition.state.serves and len(self._asking) > self.admission.bound + self.admission.slots:
-            raise _full(len(self._asking) - 1, self.engine.load_seconds)
         await self.engine.ensure_ready(ask.load)
         loading = self._clock() - asked
         await self._queue(ticket, ask.wait)
@@ -141,3 +141,7 @@ class Slots:
 def _full(ahead: int, retry_after: float) -> GatewayError:
     wait = str(max(1, round(retry_after)))
     return GatewayError(1709, f"{ahead} requests wait for this model already.", headers={"Retry-After": wait})
+
+
+def _tell(error: GatewayError) -> Failed:
+    return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)))

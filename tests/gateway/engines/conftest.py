@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,21 @@ async def eventually(check: Callable[[], object], seconds: float = 5.0) -> None:
     while not check():
         assert loop.time() < deadline, "it did not happen in time"
         await asyncio.sleep(0.005)
+
+
+def wait_until_gone(family: list[psutil.Process], seconds: float) -> None:
+    """Wait until every process has ended; one that init has not reaped yet has."""
+    deadline = time.monotonic() + seconds
+    while any(is_alive(member) for member in family):
+        assert time.monotonic() < deadline, f"still there: {[m for m in family if is_alive(m)]}"
+        time.sleep(0.01)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def descendants() -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from gateway.engines import probe, process, states
 from gateway.engines.process import Engine
 from gateway.engines.states import State
 from gateway.errors import GatewayError
-from tests.gateway.engines.conftest import FakeBackend, descendants, eventually, make_backend
+from tests.gateway.engines.conftest import FakeBackend, descendants, eventually, is_alive, make_backend
 
 Start = Callable[..., Engine]
 
@@ -77,7 +77,7 @@ async def test_children_of_a_dead_engine_die(start: Start) -> None:
     run = await engine.ensure_ready(5)
     family = descendants()
     os.kill(run.pid, signal.SIGKILL)
-    await eventually(lambda: not any(member.is_running() for member in family))
+    await eventually(lambda: not any(map(is_alive, family)))
 
 
 async def test_fails_after_three_false_starts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,4 +194,4 @@ async def test_killed_shim_takes_the_engine_with_it(start: Start) -> None:
     psutil.Process(run.pid).parent().kill()
     await eventually(run.over.done)
     assert "shim was killed" in run.over.result()
-    await eventually(lambda: not any(m.is_running() and m.status() != psutil.STATUS_ZOMBIE for m in family))
+    await eventually(lambda: not any(map(is_alive, family)))

@@ -1,0 +1,46 @@
+"""An engine's output: bounded, readable, without secrets."""
+
+from pathlib import Path
+
+from gateway.engines import output
+from gateway.engines.output import Output
+
+
+def test_lines_across_pieces(tmp_path: Path) -> None:
+    ring = Output(str(tmp_path / "log"))
+    ring.feed(b"one\ntw")
+    ring.feed(b"o\r\nthree")
+    assert ring.last(5) == ["one", "two"]
+    ring.finish()
+    assert ring.last(2) == ["two", "three"]
+    assert (tmp_path / "log").read_text() == "one\ntwo\nthree\n"
+
+
+def test_no_escape_codes_and_no_secrets(tmp_path: Path) -> None:
+    ring = Output(str(tmp_path / "log"), secret="sesame")
+    ring.feed(b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07and\x00\x08 key=sesame \xff\n")
+    assert ring.last(1) == ["red and key=*** �"]
+
+
+def test_bounded_in_memory(tmp_path: Path) -> None:
+    ring = Output(str(tmp_path / "log"), lines=10)
+    ring.feed(b"x" * 1_000_000)
+    ring.feed(b"".join(b"%d\n" % n for n in range(1000)))
+    assert ring.last(100) == [str(n) for n in range(990, 1000)]
+    assert len(ring._rest) == 0
+
+
+def test_bounded_on_disk(tmp_path: Path) -> None:
+    ring = Output(str(tmp_path / "log"))
+    for _ in range(60):
+        ring.feed((b"y" * 999 + b"\n") * 100)
+    sizes = [file.stat().st_size for file in sorted(tmp_path.iterdir())]
+    assert len(sizes) == 2
+    assert max(sizes) <= output._FILE
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+
+
+def test_a_disk_that_cannot_be_written_costs_the_file_only(tmp_path: Path) -> None:
+    ring = Output(str(tmp_path / "missing" / "log"))
+    ring.feed(b"still here\n")
+    assert ring.last(1) == ["still here"]

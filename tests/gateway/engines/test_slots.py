@@ -1,0 +1,176 @@
+"""Slots of real engines: the queue, the wait for readiness, and everything that leaves."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from gateway.engines.admission import Admission
+from gateway.engines.process import Engine
+from gateway.engines.slots import Slots
+from gateway.link import Acquire, Failed, Release, Slot
+from tests.gateway.engines.conftest import eventually
+
+Make = Callable[..., Slots]
+
+
+@pytest.fixture
+async def make(start: Callable[..., Engine]) -> Make:
+    def make(*flags: str, slots: int = 1, bound: int = 10) -> Slots:
+        engine = start(*flags)
+        made = Slots(engine, Admission(slots, bound))
+        engine.on_end = made.end_run
+        return made
+
+    return make
+
+
+def ask(request: str, wait: float = 5, load: float = 5) -> Acquire:
+    return Acquire("fake", request, wait, load)
+
+
+def give(request: str, progress: bool = True) -> Release:
+    return Release("fake", request, progress)
+
+
+async def test_waits_for_the_engine_then_for_a_slot(make: Make) -> None:
+    slots = make("--start-delay=0.2")
+    first = await slots.acquire("w", ask("a"))
+    assert isinstance(first, Slot)
+    assert first.loading >= 0.2
+    assert first.queued < 0.1
+    assert first.load == "fake-1"
+    second = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    await asyncio.sleep(0.1)
+    assert not second.done()
+    slots.release("w", give("a"))
+    answer = await second
+    assert isinstance(answer, Slot)
+    assert answer.url == first.url
+    assert answer.queued >= 0.1
+
+
+async def test_the_queue_keeps_the_order_over_the_start(make: Make) -> None:
+    slots = make("--start-delay=0.2")
+    order: list[str] = []
+
+    async def use(name: str) -> None:
+        assert isinstance(await slots.acquire("w", ask(name)), Slot)
+        order.append(name)
+        slots.release("w", give(name))
+
+    names = [str(n) for n in range(10)]
+    await asyncio.gather(*(use(name) for name in names))
+    assert order == names
+
+
+async def test_full_queue_is_told_at_once(make: Make) -> None:
+    slots = make(bound=1)
+    await slots.acquire("w", ask("a"))
+    waiting = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    await eventually(lambda: slots.admission.waiting)
+    answer = await asyncio.wait_for(slots.acquire("w", ask("c")), 0.05)
+    assert isinstance(answer, Failed)
+    assert (answer.number, answer.reason) == (1709, "1 requests wait for this model already.")
+    assert answer.retry_after >= 1
+    slots.release("w", give("a"))
+    assert isinstance(await waiting, Slot)
+
+
+async def test_a_bound_on_those_who_wait_for_the_start(make: Make) -> None:
+    slots = make("--start-delay=0.5", slots=2, bound=3)
+    answers = await asyncio.gather(*(slots.acquire("w", ask(str(n), wait=0.1)) for n in range(8)))
+    numbers = [0 if isinstance(answer, Slot) else answer.number for answer in answers]
+    assert sorted(numbers) == [0, 0, 1709, 1709, 1709, 1802, 1802, 1802]
+
+
+async def test_times_are_separate(make: Make) -> None:
+    slots = make("--start-delay=0.3")
+    late = await slots.acquire("w", ask("a", load=0.1))
+    assert isinstance(late, Failed)
+    assert late.number == 1808
+    assert isinstance(await slots.acquire("w", ask("b", wait=0.1)), Slot)  # the start took longer than `wait`
+    queued = await slots.acquire("w", ask("c", wait=0.1))
+    assert isinstance(queued, Failed)
+    assert queued.number == 1802
+    assert slots.describe()["waiting"] == 0
+
+
+async def test_no_slots_counted(make: Make) -> None:
+    slots = make(slots=0, bound=1000)
+    answers = await asyncio.gather(*(slots.acquire("w", ask(str(n))) for n in range(100)))
+    assert all(isinstance(answer, Slot) for answer in answers)
+    assert slots.describe()["in_use"] == 100
+
+
+@pytest.mark.parametrize("flags", [(), ("--start-delay=0.3",)])
+async def test_a_client_that_leaves_the_queue(make: Make, flags: tuple[str, ...]) -> None:
+    slots = make(*flags)
+    first = asyncio.ensure_future(slots.acquire("w", ask("a")))
+    leaving = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    last = asyncio.ensure_future(slots.acquire("w", ask("c")))
+    await asyncio.sleep(0.05)
+    slots.release("w", give("b", progress=False))
+    assert isinstance(await leaving, Failed)
+    assert isinstance(await first, Slot)
+    slots.release("w", give("a"))
+    assert isinstance(await last, Slot)
+    assert slots.describe() | {"slots": 1} == {"slots": 1, "in_use": 1, "waiting": 0, "loading": 0, "abandoned": 0}
+
+
+async def test_a_worker_that_dies_gives_everything_back(make: Make) -> None:
+    slots = make()
+    await slots.acquire("dead", ask("a"))
+    queued = [asyncio.ensure_future(slots.acquire("dead", ask(str(n)))) for n in range(3)]
+    mine = asyncio.ensure_future(slots.acquire("w", ask("mine")))
+    await eventually(lambda: len(slots.admission.waiting) == 4)
+    slots.forget_writer("dead")
+    assert isinstance(await mine, Slot)
+    assert all(isinstance(answer, Failed) for answer in await asyncio.gather(*queued))
+    assert slots.describe()["in_use"] == 1
+
+
+async def test_slots_end_with_the_run(make: Make) -> None:
+    slots = make()
+    first = await slots.acquire("w", ask("a"))
+    queued = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    await eventually(lambda: slots.admission.waiting)
+    assert slots.engine.run is not None
+    os.kill(slots.engine.run.pid, signal.SIGKILL)
+    second = await queued
+    assert isinstance(first, Slot)
+    assert isinstance(second, Slot)
+    assert (first.load, second.load) == ("fake-1", "fake-2")
+    assert second.loading > 0.3  # it is honest about the new start
+    slots.release("w", give("a"))  # comes late, and changes nothing
+    assert slots.describe()["in_use"] == 1
+
+
+async def test_an_abandoned_slot_is_counted(make: Make) -> None:
+    slots = make()
+    await slots.acquire("w", ask("a"))
+    slots.release("w", give("a", progress=False))
+    slots.release("w", give("a", progress=False))
+    assert slots.describe()["abandoned"] == 1
+
+
+async def test_more_slots_serve_who_waits(make: Make) -> None:
+    slots = make()
+    await slots.acquire("w", ask("a"))
+    waiting = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    await eventually(lambda: slots.admission.waiting)
+    slots.resize(2, 10)
+    assert isinstance(await waiting, Slot)
+
+
+async def test_drain(make: Make) -> None:
+    slots = make()
+    await slots.drain(0)  # nobody there
+    await slots.acquire("w", ask("a"))
+    drained = asyncio.ensure_future(slots.drain(5))
+    await asyncio.sleep(0.05)
+    assert not drained.done()
+    slots.release("w", give("a"))
+    await asyncio.wait_for(drained, 1)
