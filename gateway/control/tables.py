@@ -31,7 +31,6 @@ requests = Table(  # one row a request: the fields of the journal's two records 
     Column("writer", Text, nullable=False),
 )
 Index("requests_started", requests.c.started)
-Index("requests_consumer", requests.c.consumer, requests.c.started)
 
 open_requests = Table(  # opened and not yet closed
     "open_requests",

@@ -37,7 +37,6 @@ def upgrade() -> None:
     stream = Column("stream", Boolean, nullable=False)
     op.create_table("requests", *key("id"), *texts(_REQUEST_TEXTS), *numbers(_REQUEST_NUMBERS), stream)
     op.create_index("requests_started", "requests", ["started"])
-    op.create_index("requests_consumer", "requests", ["consumer", "started"])
     op.create_table(
         "open_requests", *key("id"), *texts("writer record"), *numbers("bytes_out tokens_out"), sqlite_with_rowid=False
     )
