@@ -29,7 +29,8 @@ def generate(template: Template, seed: int = 0) -> list[Case]:
     """All cases, in a fixed order; of two that came out byte-equal the first stands."""
     cases: dict[bytes, Case] = {}
     families = {
-        "head": head(template), "framing": framing(template), "target": target(template), "document": document(template),
+        "head": head(template), "framing": framing(template), "target": target(template),
+        "document": document(template),
         "credential": credential(template), "noise": noise(template, seed),
     }  # fmt: skip
     for family, members in families.items():
