@@ -125,7 +125,8 @@ class Slots:
 
     def _serve_next(self) -> None:
         for ticket in self.admission.grant(self._clock()):
-            self._granted[ticket].set_result(None)
+            if not self._granted[ticket].done():  # else it is just leaving, and gives the slot on
+                self._granted[ticket].set_result(None)
 
     def describe(self) -> dict[str, Any]:
         """What `tollkeeper status` shows of the queue."""
