@@ -41,7 +41,7 @@ class AnswerReader(asyncio.Protocol):
     """Feeds llhttp. Body pieces go to `_sink`, once per segment, or wait in `_parts` until they are asked for."""
 
     __slots__ = (
-        "_body_begun", "_dirty", "_error", "_got", "_head_size", "_headers", "_is_head", "_keep_alive", "_limits",
+        "_body_begun", "_dirty", "_error", "_got", "_head_size", "_headers", "_is_head", "_is_suspect", "_keep_alive", "_limits",
         "_loop", "_needs_eof", "_parser", "_parts", "_paused", "_reason", "_sink", "_transport", "_unread", "_waiter",
         "_writable", "complete", "deadline", "first_byte_timeout", "head", "idle_timeout", "leftover", "origin",
         "total_deadline",
@@ -66,7 +66,7 @@ class AnswerReader(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._reason = b""
         self._unread = self._head_size = 0
-        self._got = self._body_begun = self._paused = self._dirty = self._is_head = self._needs_eof = False
+        self._got = self._body_begun = self._paused = self._dirty = self._is_head = self._is_suspect = self._needs_eof = False
         self._keep_alive = True
 
     # --- bytes
@@ -76,6 +76,8 @@ class AnswerReader(asyncio.Protocol):
             self._take_surplus(data)
             return
         self._got = True
+        if len(data) > self._limits.header_bytes:
+            self._is_suspect = True
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -132,6 +134,7 @@ class AnswerReader(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _count_head(self, received: int) -> None:
+        self._is_suspect = True
         self._head_size += received
         if self._head_size > self._limits.header_bytes:
             self._fail(self._too_large())
@@ -203,8 +206,7 @@ class AnswerReader(asyncio.Protocol):
         status = parser.get_status_code()
         if status < 200 and status != 101:
             return
-        size = self._head_size + sum([len(name) + len(value) + 4 for name, value in headers])
-        if len(headers) > self._limits.header_count or size > self._limits.header_bytes:
+        if len(headers) > self._limits.header_count or (self._is_suspect and self._is_large()):
             raise self._too_large()
         head = ResponseHead(status, self._reason, parser.get_http_version(), headers)
         coding = head.get(b"transfer-encoding")
@@ -218,6 +220,9 @@ class AnswerReader(asyncio.Protocol):
         self.complete = self._is_head
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)  # an answer before the end of the upload: stop sending
+
+    def _is_large(self) -> bool:
+        return self._head_size + sum([len(name) + len(value) for name, value in self._headers]) > self._limits.header_bytes
 
     def on_body(self, piece: bytes) -> None:
         if self.complete:

@@ -89,7 +89,11 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> R
     first = head._first
     if len(first) != len(headers):
         head._first = first = _first_values(headers)
-    host = _read_target(head, first.get(b"host"))
+    host = first.get(b"host")
+    if target.startswith(b"/"):
+        head.path, head.query = _targets[target]
+    else:
+        host = _read_other_target(head, host)
     if host:
         head.host = _hosts[host]
     elif host is not None or version == "1.1":
@@ -107,26 +111,23 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> R
     return head
 
 
-def _read_target(head: RequestHead, host: bytes | None) -> bytes | None:
-    """Path and query of any form of target (RFC 9112, 3.2); an absolute form overrides Host."""
-    target = head.target
-    if not target.startswith(b"/"):
-        if target == b"*" and head.method == "OPTIONS":
-            head.path = "*"
-            return host
-        match = _absolute(target)
-        if match is None:
-            raise BadRequest(1205, "The request target is not a path.")
-        host, target = match[1], match[2]
-        if not target.startswith(b"/"):
-            target = b"/" + target
+def _read_other_target(head: RequestHead, host: bytes | None) -> bytes | None:
+    """The asterisk and absolute forms (RFC 9112, 3.2); the latter overrides Host."""
+    if head.target == b"*" and head.method == "OPTIONS":
+        head.path = "*"
+        return host
+    match = _absolute(head.target)
+    if match is None:
+        raise BadRequest(1205, "The request target is not a path.")
+    head.path, head.query = _split_target(match[2] if match[2].startswith(b"/") else b"/" + match[2])
+    return match[1]
+
+
+def _split_target(target: bytes) -> tuple[str, str]:
     raw, _, query = target.partition(b"?")
-    head.path = normalise_path(raw)
-    if query:
-        if b"#" in query:
-            raise BadRequest(1205, "The request target holds a fragment.")
-        head.query = query.decode("latin-1")
-    return host
+    if b"#" in query:
+        raise BadRequest(1205, "The request target holds a fragment.")
+    return normalise_path(raw), query.decode("latin-1")
 
 
 def _first_values(headers: Headers) -> dict[bytes, bytes]:
@@ -154,3 +155,4 @@ def _check_host(raw: bytes) -> bytes:
 header_names: Memo[bytes] = Memo(_check_name)
 """Raw name -> checked lower-case name. Underscores are refused: to CGI-like servers they are dashes."""
 _hosts: Memo[bytes] = Memo(_check_host)
+_targets: Memo[tuple[str, str]] = Memo(_split_target)

@@ -5,7 +5,6 @@ parts of the system, nor the upstream, can read one request differently (RFC 398
 import re
 
 from gateway.http.faults import BadRequest
-from gateway.http.memo import Memo
 
 _plain = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?|/").fullmatch
 _escape = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -22,10 +21,6 @@ def normalise_path(raw: bytes) -> str:
     1205 on what two programs may read differently: escaped slashes, backslashes and control characters (once or twice
     escaped), empty segments, `;` in dot segments, a bare `%`, bytes outside UTF-8, or `..` above the root.
     """
-    return _known[raw]
-
-
-def _normalise(raw: bytes) -> str:
     if _plain(raw):
         return raw.decode("ascii")
     if not raw.startswith(b"/"):
@@ -81,5 +76,3 @@ def _check_utf8(path: bytes) -> None:
 def _bad(why: str) -> BadRequest:
     return BadRequest(1205, f"The path is not allowed: {why}.")
 
-
-_known: Memo[str] = Memo(_normalise)

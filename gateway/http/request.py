@@ -19,7 +19,7 @@ _BODILESS = frozenset((204, 304))
 
 
 def _status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    return b"HTTP/1.1 %d %b\r\n" % (status, b"Unknown")
 
 
 class Request(RequestBody):
@@ -108,7 +108,7 @@ class Request(RequestBody):
         lines = encode_headers(headers)
         self.started = True
         return b"%b%b%b%b%b%b\r\n" % (
-            _status_line(status),
+            _STATUS_LINES.get(status) or _status_line(status),
             self.connection.server.date.line,
             framing,
             lines,
