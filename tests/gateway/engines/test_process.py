@@ -129,8 +129,8 @@ async def test_hanging_engine_is_killed(start: Start, monkeypatch: pytest.Monkey
 
 
 async def test_crash_loop_leaves_no_zombie(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(states, "FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(states, "HEALTHY", 0.0)
+    monkeypatch.setattr(states, "LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(states, "FALSE_STARTS", 1000)
     engine = start("--exit-after=0.02", "--fork-child")
     await eventually(lambda: engine.restarts["exit"] >= 15, 20)
     zombies = [child for child in descendants() if child.status() == psutil.STATUS_ZOMBIE]

@@ -110,6 +110,8 @@ def test_stopped_engine_ends_too(shim: Callable[..., Shim]) -> None:
     _wait_until_it_speaks(one)
     engine = psutil.Process(one.process.pid).children()[0]
     engine.suspend()
+    while engine.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
     one.close()
     assert one.process.wait(5) == 137
 
