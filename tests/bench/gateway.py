@@ -1,0 +1,94 @@
+"""Tollkeeper as it is measured: the whole chain on, journal and ingest running, its processes told apart by role."""
+
+import json
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.bench import cpu
+from tests.bench.load import key_of
+from tests.bench.peers import Proxy
+from tests.bench.place import KEY, MODEL, PROXY_CORE, WORK, free_port, running
+
+
+class Shape(NamedTuple):
+    """How large the configuration is. `consumers` above 1 have 100/min each and keys numbered from 1; one alone has a
+    rate of which the worker always holds a lease."""
+
+    consumers: int = 1
+    routes: int = 1
+    workers: int = 1
+    cores: str = str(PROXY_CORE)
+
+
+def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, int]:
+    """The configuration file, and the ports of its proxy and status addresses. JSON is YAML."""
+    port, status = free_port(), free_port()
+    routes: list[dict[str, Any]] = [{"path": f"/extra/{n}"} for n in range(shape.routes - 1)]
+    config = {
+        "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
+        "workers": shape.workers,
+        "limits": {"connections": 15_000},
+        "state": {"directory": str(folder / "var")},
+        "tiers": {"bench": {"rate": "10_000_000/min" if shape.consumers == 1 else "100/min"}},
+        "consumers": dict(_consumers(shape.consumers)),
+        "backends": {"fleet": {"http": {"endpoints": [{"url": f"http://127.0.0.1:{upstream}"}]}}},
+        "models": {MODEL: {"backend": "fleet"}},
+        "plugins": [{"cors": {"origins": ["https://app.example"]}}, {"key_auth": {}}, {"quota": {}}],
+        "routes": [*routes, {"path": "/v1/chat/completions"}],
+    }
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps(config, separators=(", ", ": ")))
+    return path, port, status
+
+
+def _consumers(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if count == 1:
+        yield "bench", _consumer(KEY)
+    else:
+        yield from ((f"bench-{n:06d}", _consumer(key_of(n))) for n in range(1, count + 1))
+
+
+def _consumer(key: str) -> dict[str, Any]:
+    return {"tier": "bench", "keys": [{"sha256": sha256(key.encode()).hexdigest()}]}
+
+
+@contextmanager
+def tollkeeper(name: str, upstream: int, shape: Shape | None = None) -> Iterator[Proxy]:
+    """A gateway with a fresh state directory."""
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shape = shape or Shape()
+    config, port, status = write_config(folder, upstream, shape)
+    with running(name, serve_command(config), port, shape.cores) as process:
+        await_ready(status)
+        yield Proxy(name, port, process.pid)
+
+
+def await_ready(status: int, patience: float = 180) -> None:
+    """Return when the gateway says that it is ready; raises TimeoutError."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{status}/ready", timeout=5).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise TimeoutError(f"the gateway was not ready after {patience} s")
+
+
+def serve_command(config: Path) -> list[str]:
+    return [str(Path(sys.executable).parent / "tollkeeper"), "serve", str(config)]
+
+
+def workers(proxy: Proxy) -> list[int]:
+    """The pids of a gateway's workers."""
+    return [pid for pid in cpu.tree(proxy.pid) if cpu.role(pid) == "worker"]
