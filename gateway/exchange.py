@@ -41,29 +41,33 @@ class Reply:
 
 
 class Outcome(enum.Enum):
-    """How a request ended; the rows of the table in the relay's README. The value stands in traces and metrics."""
+    """How a request ended; the rows of the table in the relay's README. The value stands in traces.
 
-    COMPLETE = "complete"
-    REFUSED = "refused"  # by a plugin before anything was charged, or by a limit
-    TURNED_AWAY = "turned_away"  # after the quota: no such model, queue full, engine not ready
-    ANSWERED = "answered"  # by a plugin, without an upstream
-    LEFT_WAITING = "left_waiting"  # the client left while queued or while a model loads
-    NOT_REACHED = "not_reached"
-    UPSTREAM_REJECTED = "upstream_rejected"  # its 4xx
-    UPSTREAM_FAILED = "upstream_failed"  # its 5xx, or no first byte
-    ENGINE_DIED = "engine_died"
-    BROKEN = "broken"  # after the first byte
-    LEFT = "left"  # the client, after the upstream was asked
-    WORKER_LOST = "worker_lost"
-    FAILED = "failed"  # a bug of ours
+    `keeps_units`: whether the units reserved for the request stay charged.
+    """
 
-    @property
-    def keeps_units(self) -> bool:
-        """Whether the units reserved for the request stay charged."""
-        return self not in _RETURNED
+    COMPLETE = "complete", True
+    REFUSED = "refused", False  # by a plugin before anything was charged, or by a limit
+    TURNED_AWAY = "turned_away", False  # after the quota: no such model, queue full, engine not ready
+    ANSWERED = "answered", True  # by a plugin, without an upstream
+    LEFT_WAITING = "left_waiting", False  # the client left while queued or while a model loads
+    NOT_REACHED = "not_reached", False
+    UPSTREAM_REJECTED = "upstream_rejected", True  # its 4xx
+    UPSTREAM_FAILED = "upstream_failed", True  # its 5xx, or no first byte
+    ENGINE_DIED = "engine_died", True
+    BROKEN = "broken", True  # after the first byte
+    LEFT = "left", True  # the client, after the upstream was asked
+    WORKER_LOST = "worker_lost", True
+    FAILED = "failed", False  # a bug of ours
 
+    label: str  # the value, without the detour of enum's property: it is read for every request
+    keeps_units: bool
 
-_RETURNED = frozenset((Outcome.REFUSED, Outcome.TURNED_AWAY, Outcome.LEFT_WAITING, Outcome.NOT_REACHED, Outcome.FAILED))
+    def __new__(cls, label: str, keeps_units: bool) -> "Outcome":
+        outcome = object.__new__(cls)
+        outcome._value_ = outcome.label = label
+        outcome.keeps_units = keeps_units
+        return outcome
 
 
 class Head(Protocol):
@@ -79,8 +83,8 @@ class Exchange:
     __slots__ = (
         "answered", "body", "client_wants_usage", "closed", "connect", "cost", "credential", "error", "fields",
         "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model", "model_asked",
-        "month", "notes", "outcome", "path", "peer", "query", "queued", "received", "reply", "request", "request_id",
-        "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
+        "month", "notes", "outcome", "path", "peer", "query", "queued", "received", "record", "reply", "request",
+        "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -120,6 +124,7 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.tokens = Tokens()
         self.sent = 0  # body bytes handed to the client
+        self.record: Any = None  # the open record, which the closing one repeats
         self.closed = False  # the closing record is written
         # seconds spent (core)
         self.queued = 0.0

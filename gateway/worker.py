@@ -6,6 +6,7 @@ supervisor for everything that belongs to all workers, and ends when the supervi
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -38,6 +39,7 @@ from gateway.relay.ids import Ids
 from gateway.relay.places import Places
 from gateway.relay.relay import Relay
 from gateway.relay.services import Clock, Fetcher, MemoryCache, Meter, Services
+from gateway.relay.tally import Tally
 from gateway.relay.witness import Witness
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config, Listener
@@ -46,6 +48,7 @@ from gateway.tasks import spawn
 
 _ORPHANED = 5.0  # seconds that running requests get when the supervisor is gone
 _LEASE_SWEEP = 0.1
+_YOUNG = 20_000  # objects between two collections: a request leaves few in circles
 _GRACE = 1.0  # seconds in which a drained worker still answers kept connections
 
 
@@ -93,6 +96,9 @@ class Worker:
         except Exception as error:
             self._link.tell(Failed(f"{type(error).__name__}: {error}"))
             raise
+        gc.collect()
+        gc.freeze()  # what a configuration made lives as long as the worker: it need not be looked at again
+        gc.set_threshold(_YOUNG)
         self._is_up = True
         self._link.tell(Ready())
         sweeping = spawn(self._sweep_leases(), "lease sweep")
@@ -111,7 +117,7 @@ class Worker:
         board = Board(self._descriptors.metrics)
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
-        witness = Witness(self._journal, board, registry, loop.time)
+        witness = Witness(self._journal, Tally(board, registry), loop.time)
         services = Services(
             self._wallet, self._directory, MemoryCache(time.monotonic), Fetcher(link), Clock(), Meter(board),
             config.tiers,

@@ -47,24 +47,24 @@ class Plugin(BasePlugin[Settings]):
     def _find_key(self, exchange: Exchange) -> bytes | None:
         """The one key of the request, None if it has none of this plugin's kind."""
         head = exchange.head
-        keys: set[bytes] = set()
+        keys = [key for value in head.get_all(b"authorization") if (key := self._read(value)) is not None]
         for name in _PLAIN:
             if head.get(name) is not None:
-                keys.update(head.get_all(name))
-        if head.get(b"authorization") is not None:
-            for value in head.get_all(b"authorization"):
-                scheme, _, token = value.partition(b" ")
-                token = token.strip(b" ")
-                if scheme.lower() in self._schemes and not _is_jwt(token):
-                    keys.add(token)
-        if len(keys) > 1:
-            raise GatewayError(1004)
+                keys += head.get_all(name)
         if not keys:
             return None
-        key = keys.pop()
+        key = keys[0]
+        if len(keys) > 1 and any(other != key for other in keys):
+            raise GatewayError(1004)
         if not key or len(key) > _LONGEST:
             raise GatewayError(1005, headers=_CHALLENGE)
         return key
+
+    def _read(self, authorization: bytes) -> bytes | None:
+        """The key of an Authorization header; None for a scheme or token that other plugins read."""
+        scheme, _, token = authorization.partition(b" ")
+        token = token.strip(b" ")
+        return token if scheme.lower() in self._schemes and not _is_jwt(token) else None
 
 
 def _is_jwt(token: bytes) -> bool:
