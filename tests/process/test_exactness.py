@@ -1,0 +1,73 @@
+"""Whatever is killed under load: the month's count is what the store says was kept, and no request is counted twice."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.exchange import Outcome
+from tests.harness import Gateway, config, eventually, running_gateway
+from tests.load import Client, Load, chat
+
+MONTH = 10_000_000
+VICTIMS: dict[str, Callable[[Gateway], int]] = {
+    "worker": lambda gateway: gateway.workers()[0],
+    "control": Gateway.control_pid,
+    "engine": lambda gateway: gateway.engine_pids()[0],
+    "supervisor": lambda gateway: gateway.pid,
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+async def test_the_month_is_exact_after_a_kill(victim: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        gateway = stack.enter_context(running_gateway(config(), workers=2, folder=tmp_path))
+        load = Load(gateway.address, gateway.key("monthly"), mixed, pause=0.005)
+        load.start(8)
+        await asyncio.sleep(0.7)
+        gateway.note_processes()
+        os.kill(VICTIMS[victim](gateway), signal.SIGKILL)
+        if victim == "supervisor":
+            gateway.process.wait()
+            await asyncio.to_thread(eventually, lambda: not gateway.survivors(), 8.0)
+        await asyncio.sleep(0.7)
+        await load.stop()
+        if victim == "supervisor":
+            gateway = stack.enter_context(running_gateway(config(), workers=2, folder=tmp_path))
+        await check_books(gateway, load)
+
+
+def mixed(number: int) -> dict[str, object]:
+    """Every fourth is a stream of 0.2 s, the others are short."""
+    return chat(stream=True, chunks=20, chunk_delay=0.01) if number % 4 == 0 else chat()
+
+
+async def check_books(gateway: Gateway, load: Load) -> None:
+    """Rows against what the clients saw, and the month against the rows."""
+    await asyncio.to_thread(eventually, lambda: is_settled(gateway), 10.0, "all journals are settled")
+    client = Client(gateway.address, gateway.key("monthly"))
+    await asyncio.sleep(0.5)  # leases that lie idle go back
+    remaining = int((await client.ask(chat(), request_id="the-last")).headers["x-quota-monthly-remaining"])
+    client.close()
+    await asyncio.to_thread(eventually, lambda: gateway.query("SELECT 1 FROM requests WHERE request_id = 'the-last'"))
+    rows = gateway.rows()
+    assert MONTH - remaining == sum(row["units"] for row in rows) // 1000
+    by_name = Counter(row["request_id"] for row in rows)
+    assert max(by_name.values()) == 1
+    assert load.whole.keys() <= by_name.keys()
+    assert by_name.keys() - {"the-last"} <= load.whole.keys() | load.cut.keys()
+    outcomes = {row["request_id"]: Outcome(row["outcome"]) for row in rows}
+    for name, answer in load.whole.items():
+        assert (outcomes[name] is Outcome.COMPLETE) == (answer.status == 200), (answer, outcomes[name])
+    for row in rows:
+        assert row["units"] == (1000 if Outcome(row["outcome"]).keeps_units else 0), dict(row)
+
+
+def is_settled(gateway: Gateway) -> bool:
+    status = gateway.status()
+    return not status["unsettled"] and not gateway.query("SELECT 1 FROM open_requests")
