@@ -81,7 +81,7 @@ class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "answered", "body", "client_wants_usage", "closed", "connect", "cost", "credential", "error", "fields",
+        "answered", "body", "client_wants_usage", "closed", "connect", "cost", "credential", "entry", "error", "fields",
         "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model", "model_asked",
         "month", "notes", "outcome", "path", "peer", "query", "queued", "received", "record", "reply", "request",
         "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
@@ -106,6 +106,7 @@ class Exchange:
         self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep
         self.model_asked = ""
         self.model = ""  # in the registry
+        self.entry: Any = None  # the registry's entry; for the core alone
         self.stream = False
         self.client_wants_usage = False
         self.cost = 0  # milli-units: route cost x model cost

@@ -49,6 +49,8 @@ def is_deeper(body: bytes, limit: int) -> bool:
     Each round takes the innermost brackets away. What is left after `limit` rounds is deeper, or has brackets inside
     strings: those are counted exactly.
     """
+    if body.count(b"{") + body.count(b"[") <= limit:
+        return False
     brackets = body.translate(None, _NOT_BRACKETS)
     for _ in range(limit):
         if not brackets:

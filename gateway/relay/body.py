@@ -44,7 +44,7 @@ class BodyReader:
             raise GatewayError(1214, "The model's name has characters that no model has.", param="model")
         exchange.model_asked = asked
         exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
-        entry = self._registry.find(asked)
+        exchange.entry = entry = self._registry.find(asked)
         exchange.cost = self._cost
         if entry is not None:
             exchange.model = entry.name

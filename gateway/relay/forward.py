@@ -88,9 +88,11 @@ class Forwarder:
     async def send(self, passage: Passage, route: Route) -> ResponseHead:
         """The head of the answer that is to be relayed. Raises GatewayError with the exchange's outcome set."""
         retrying = False
+        if not passage.target.candidates:
+            await self._take_slot(passage)
         try:
             while True:
-                await self._choose(passage)
+                self._choose(passage)
                 failure = head = None
                 try:
                     head = await self._attempt(passage, route)
@@ -119,17 +121,19 @@ class Forwarder:
             who = credential.consumer if credential is not None else passage.exchange.peer
             self._places.report(passage.target.name, passage.url, blame.value, who)
 
-    async def _choose(self, passage: Passage) -> None:
-        target, exchange = passage.target, passage.exchange
+    async def _take_slot(self, passage: Passage) -> None:
+        passage.slotted = True
+        slot = await self._places.acquire(passage.exchange, passage.target.name)
+        passage.url, passage.load = slot.url, slot.load
+
+    def _choose(self, passage: Passage) -> None:
+        """Decide for an endpoint; a slot is where it is."""
+        target, upstream = passage.target, passage.exchange.upstream
         if target.candidates:
             passage.move(target.pick(self._places.down_of(target.name), passage.tried))
-        elif not passage.slotted:
-            passage.slotted = True
-            slot = await self._places.acquire(exchange, target.name)
-            passage.url, passage.load = slot.url, slot.load
-        assert exchange.upstream is not None
-        exchange.upstream.endpoint = passage.url
-        exchange.upstream.load = passage.load
+        assert upstream is not None
+        upstream.endpoint = passage.url
+        upstream.load = passage.load
 
     def _may_go_on(self, passage: Passage) -> bool:
         """Is there an endpoint that was not tried, and a body that can be sent again?"""
@@ -169,21 +173,22 @@ class Forwarder:
         if not exchange.forwarded:
             self._opened(exchange)
         exchange.forwarded = self._now()
-        target, url = passage.target, passage.url
-        if exchange.request.complete or exchange.body is not None:
-            body = await take_body(exchange, route)
-            framing = b"content-length: %d\r\n" % len(body) if body or exchange.method not in _BODILESS else b""
-            connection.send(target.request_head(exchange, url, route.strip, framing) + body)
-        else:
-            length = exchange.request.head.content_length
-            framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
-            connection.send(target.request_head(exchange, url, route.strip, framing))
-            await connection.send_chunks(exchange.request.chunks(route.body), framed=length is None)
+        target, request = passage.target, exchange.request
+        if exchange.body is None and exchange.fields is None:  # nobody has read it
+            if not request.complete:
+                await self._stream(passage, route)
+                return await connection.response()
+            exchange.body = await request.read(route.body)
+        body = forwarded_body(exchange)
+        framing = b"content-length: %d\r\n" % len(body) if body or exchange.method not in _BODILESS else b""
+        connection.send(target.request_head(exchange, passage.url, route.strip, framing) + body)
         return await connection.response()
 
-
-async def take_body(exchange: Exchange, route: Route) -> bytes:
-    """The body that goes on; what nobody has read yet is read now."""
-    if exchange.body is None and exchange.fields is None:
-        exchange.body = await exchange.request.read(route.body)
-    return forwarded_body(exchange)
+    async def _stream(self, passage: Passage, route: Route) -> None:
+        """A body that goes on as it comes: such a request cannot be sent again."""
+        exchange, connection = passage.exchange, passage.connection
+        assert connection is not None
+        length = exchange.request.head.content_length
+        framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+        connection.send(passage.target.request_head(exchange, passage.url, route.strip, framing))
+        await connection.send_chunks(exchange.request.chunks(route.body), framed=length is None)

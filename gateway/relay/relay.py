@@ -73,7 +73,13 @@ class Relay:
                 exchange.outcome = Outcome.TURNED_AWAY  # until an upstream is asked
                 if found is None:
                     raise _no_route(exchange, allowed)
-                await self._serve(exchange, route)
+                if route.serve is not None:
+                    reply = await route.serve(exchange)
+                    exchange.outcome = Outcome.ANSWERED
+                    await self._reply(exchange, route, reply)
+                else:
+                    target = route.target or self._find_model(exchange)
+                    await self._carriage.carry(exchange, route, target, self._conclude)
         except GatewayError as error:
             self._refuse(exchange, error)
         except BadRequest as fault:
@@ -117,23 +123,14 @@ class Relay:
         exchange.lines.append(f"X-Request-ID: {exchange.request_id}\r\n")
         return exchange
 
-    async def _serve(self, exchange: Exchange, route: Route) -> None:
-        if route.serve is not None:
-            reply = await route.serve(exchange)
-            exchange.outcome = Outcome.ANSWERED
-            await self._reply(exchange, route, reply)
-            return
-        target = route.target or self._find_model(exchange)
-        await self._carriage.carry(exchange, route, target, self._conclude)
-
     def _find_model(self, exchange: Exchange) -> Target:
         """The target of the model asked for; `exchange.fields` gets the name that its server knows."""
-        entry = self._directions.registry.find(exchange.model_asked)
+        entry = exchange.entry
         if entry is None:
             raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
         if not may_use_model(exchange.credential, entry.name):
             raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
-        target = self._directions.targets[entry.backend]
+        target: Target = self._directions.targets[entry.backend]
         name = entry.upstream or target.backend.model_name(entry.name)
         if name != exchange.model_asked:
             exchange.set_field("model", name)

@@ -13,6 +13,7 @@ class Routed(Protocol):
     def methods(self) -> frozenset[str]: ...
 
 
+_NONE: frozenset[str] = frozenset()
 R = TypeVar("R", bound=Routed)
 
 
@@ -34,7 +35,10 @@ class Router(Generic[R]):
 
     def find(self, method: str, path: str) -> tuple[R | None, frozenset[str]]:
         """The route, or None and the methods that the path would take (empty: no such path)."""
-        allowed: frozenset[str] = frozenset()
+        for route in self._exact.get(path, ()):
+            if not route.methods or method in route.methods:
+                return route, _NONE
+        allowed = _NONE
         for candidates in self._candidates(path):
             for route in candidates:
                 if not route.methods or method in route.methods:
