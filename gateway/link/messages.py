@@ -1,0 +1,158 @@
+"""What travels on the link. Fields are only ever appended."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.exchange import Credential
+from gateway.ledger.limit import Ask, Denial, Grant, Refund, Return
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What travels on the link. Fields are only ever appended."""
+
+
+class Hello(Message, frozen=True):
+    """A child's first words. `version` is the code's; the supervisor refuses one that is not its own."""
+
+    role: str  # worker, control, command
+    name: str
+    version: str
+    pid: int
+
+
+class Configure(Message, frozen=True):
+    """The generation a child lives by. `config` is the expanded file as plain data in msgpack."""
+
+    generation: int
+    config: bytes
+    boot: str
+    directory: str  # the state directory, absolute
+
+
+class Ready(Message, frozen=True):
+    """The child does its work from now on."""
+
+
+class Listen(Message, frozen=True):
+    """Accept connections from now on: told to a worker that is `Ready`."""
+
+
+class Failed(Message, frozen=True):
+    """The call was not done; `reason` is a sentence for a person, `number` one of the catalogue or 0."""
+
+    reason: str
+    number: int = 0
+    retry_after: float = 0.0  # seconds
+
+
+class Done(Message, frozen=True):
+    """The call was done; `data` is what it returns, as plain data."""
+
+    data: Any = None
+
+
+class Drain(Message, frozen=True):
+    """Stop accepting, finish what runs for at most `linger` seconds, exit. WebSockets live until then."""
+
+    linger: float
+
+
+class Acquire(Message, frozen=True):
+    """Ask for a slot of a backend; answered by `Slot` or `Failed`. `request` is the internal id of the request."""
+
+    backend: str
+    request: str
+    wait: float  # seconds the request may still wait for a slot
+    load: float  # seconds it may wait for the engine to become ready
+
+
+class Slot(Message, frozen=True):
+    """A slot and where it is. `load` names the engine's process run; `queued` and `loading` are seconds waited."""
+
+    url: str
+    load: str = ""
+    queued: float = 0.0
+    loading: float = 0.0
+
+
+class Release(Message, frozen=True):
+    """Give a slot back, or leave the queue. `progress` tells whether the engine answered anything."""
+
+    backend: str
+    request: str
+    progress: bool = False
+
+
+class Gone(Message, frozen=True):
+    """Ask whether the process run `load` of a backend has ended; answered by `Done(bool)`."""
+
+    backend: str
+    load: str
+
+
+class Observation(Message, frozen=True):
+    """What a worker saw of an endpoint: `ok`, or a failure that is `blame`d on it ('endpoint' or 'unclear')."""
+
+    backend: str
+    endpoint: str
+    ok: bool
+    blame: str = ""
+    consumer: str = ""
+
+
+class EndpointStates(Message, frozen=True):
+    """Endpoints that must not be used now, by backend; pushed whole on every change."""
+
+    down: dict[str, tuple[str, ...]]
+
+
+class LookUp(Message, frozen=True):
+    """Ask the directory for a key by its SHA-256; answered by `Found`."""
+
+    digest: bytes
+
+
+class Found(Message, frozen=True):
+    credential: Credential | None
+
+
+class Changed(Message, frozen=True):
+    """Keys whose directory entry changed; caches drop them. Empty: drop everything."""
+
+    digests: tuple[bytes, ...] = ()
+
+
+class WriterGone(Message, frozen=True):
+    """A worker instance is dead: control finishes its journal, closes its open records, then settles."""
+
+    writer: str
+
+
+class Settled(Message, frozen=True):
+    """What a dead writer's journal says it spent: (quota key, period, milli-units)."""
+
+    writer: str
+    totals: tuple[tuple[str, str, int], ...]
+
+
+class StoreState(Message, frozen=True):
+    """How the trace store does, pushed by control every second."""
+
+    up: bool
+    lag: float  # seconds since everything in the journals was stored
+    lost: int  # records that are missing from the journals
+
+
+class Command(Message, frozen=True):
+    """An operator's wish, such as status, reload, drain, or one of the directory's; answered by Done or Failed."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+AnyMessage = (
+    Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
+    | EndpointStates | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
+    | Ask | Grant | Denial | Refund | Return
+)  # fmt: skip
