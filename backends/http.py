@@ -61,7 +61,7 @@ def _find_problems(url: str) -> Iterator[str]:
     if parts.scheme not in ("http", "https", "unix"):
         yield f"{url!r} must begin with http://, https:// or unix:/"
     elif parts.scheme == "unix":
-        if parts.netloc or len(parts.path) < 2:
+        if parts.netloc or not parts.path.startswith("/"):
             yield f"{url!r} must hold the absolute path of a socket: unix:/run/server.sock"
     elif not parts.hostname or port == 0:
         yield f"{url!r} must name a host, and a port other than 0 where it names one"
