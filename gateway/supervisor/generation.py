@@ -48,7 +48,6 @@ class Generation:
         self.config = config
         self.linger = config.timeouts.total if config.timeouts.reload_linger is None else config.timeouts.reload_linger
         self.workers: list[Child] = []
-        self.restarts = 0
         self._listen = listen
         self._shared = resources
         self._greet = greet
@@ -153,7 +152,8 @@ class Generation:
         if self._ending or len(self.workers) >= self._count:
             return
         _log.error("%s died: %s", worker.name, describe_exit(worker.code or 0))
-        self.restarts += 1
+        own = self._shared.fold.own
+        own.add(own.index("worker_restarts_total"))
         self._pause = _FIRST_PAUSE if lived > _STABLE else min(self._pause * 2, _LONGEST_PAUSE)
         spawn(self._revive(self._pause), "revive worker")
 

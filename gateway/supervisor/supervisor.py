@@ -11,10 +11,9 @@ from typing import Any
 
 import uvloop
 
-import gateway
 from gateway.backend import AnyBackend
 from gateway.engines.registry import Engines, plan_engines
-from gateway.exposition import Fold, Readings
+from gateway.exposition import Fold
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.link import Command, Done, Failed
@@ -30,10 +29,10 @@ from gateway.supervisor.command import CommandSocket
 from gateway.supervisor.controller import Controller
 from gateway.supervisor.desk import Desk
 from gateway.supervisor.endpoints import Endpoints
-from gateway.supervisor.gauges import register_gauges
 from gateway.supervisor.generation import Generation, Resources
 from gateway.supervisor.listening import Listeners, listen
 from gateway.supervisor.reaper import reap_strays
+from gateway.supervisor.report import Report
 from gateway.supervisor.status import StatusServer
 from gateway.tasks import spawn
 
@@ -87,7 +86,6 @@ class Supervisor:
         self._boot = secrets.token_hex(4)
         self._ending = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._reload_error = ""
         self._fold = Fold()
         self._ledger = EmbeddedLedger.open(Path(directory), Clock())
         self._engines = Engines(directory, self._alive, lambda: None)
@@ -95,8 +93,8 @@ class Supervisor:
         family = Family(self._alive, self._ledger.batch)
         self._shared = Resources(family, self._fold, self._desk, self._boot, directory, self._next_name)
         self._controller = Controller(self._shared, config)
-        self._endpoints: Endpoints | None = None
-        self._status = StatusServer(self._fold, self._readiness)
+        self._report = Report(self._generations, self._engines, self._desk, self._controller)
+        self._status = StatusServer(self._fold, self._report.readiness)
         self._commands = CommandSocket(command_socket(directory), self._obey)
 
     async def start(self, config: Config) -> None:
@@ -109,7 +107,7 @@ class Supervisor:
         self._adopt(generation, config)
         await self._commands.start()
         spawn(self._status.start(status), "status")
-        register_gauges(self._fold, self)
+        self._report.register_gauges(self._fold)
         if os.getpid() == 1:
             spawn(reap_strays(self._is_ours), "reaper")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,11 +130,11 @@ class Supervisor:
                 generation = self._prepare(config)
                 await generation.start()
             except (ConfigError, OSError, ChildFailed) as error:
-                self._reload_error = str(error)
+                self._report.reload_error = str(error)
                 self._listeners.keep_only(_addresses(self._config))
                 _log.error("reload refused, the configuration in force stays: %s", error)
                 return Failed(str(error))
-            self._reload_error = ""
+            self._report.reload_error = ""
             self._engines.reload(plan_engines(config), self._generations[-1].linger)
             self._adopt(generation, config)
             _log.info("generation %d serves", generation.number)
@@ -144,12 +142,12 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything in order: requests, engines, control, ledger."""
-        self._ending.set()
+        self._begin_end()
         drain = self._config.timeouts.shutdown_drain
         await asyncio.gather(*[generation.drain(drain) for generation in self._generations])
         self._listeners.close()
-        if self._endpoints is not None:
-            self._endpoints.stop()
+        if self._report.endpoints is not None:
+            self._report.endpoints.stop()
         await asyncio.gather(self._engines.stop(), self._controller.stop())
         self._commands.stop()
         await self._status.stop()
@@ -164,11 +162,11 @@ class Supervisor:
 
     def _adopt(self, generation: Generation, config: Config) -> None:
         """From here on the new generation serves, and the old ones linger."""
-        if self._endpoints is not None:
-            self._endpoints.stop()
-        self._endpoints = Endpoints(_load_backends(config), self._broadcast, self._loop.time)
-        self._desk.endpoints = self._endpoints
-        self._endpoints.start()
+        if self._report.endpoints is not None:
+            self._report.endpoints.stop()
+        endpoints = Endpoints(_load_backends(config), self._broadcast, self._loop.time)
+        self._report.endpoints = self._desk.endpoints = endpoints
+        endpoints.start()
         self._generations.append(generation)
         generation.serve()
         if len(self._generations) > 1:
@@ -189,8 +187,8 @@ class Supervisor:
             raise OSError("state.directory and listen.status change by a restart only")
 
     def _greet(self, worker: Child) -> None:
-        if self._endpoints is not None:
-            worker.link.tell(self._endpoints.states())
+        if self._report.endpoints is not None:
+            worker.link.tell(self._report.endpoints.states())
 
     def _broadcast(self, message: Any) -> None:
         for generation in self._generations:
@@ -205,6 +203,10 @@ class Supervisor:
         if self._ending.is_set():
             for generation in self._generations:
                 generation.abort()
+        self._begin_end()
+
+    def _begin_end(self) -> None:
+        self._report.is_ending = True
         self._ending.set()
 
     def _is_ours(self, pid: int) -> bool:
@@ -214,61 +216,14 @@ class Supervisor:
         if command.name == "reload":
             return await self.reload()
         if command.name == "drain":
-            self._ending.set()
+            self._begin_end()
             return Done()
         if command.name == "status":
-            return Done(self.describe())
+            return Done(self._report.describe(self._boot, self.addresses()))
         if command.name.startswith(_CONTROL_COMMANDS):
             answer: Done | Failed = await self._desk.ask_control(command)
             return answer
         return Failed(f"there is no command {command.name!r}")
-
-    @property
-    def desk(self) -> Desk:
-        return self._desk
-
-    @property
-    def engines(self) -> Engines:
-        return self._engines
-
-    @property
-    def generation(self) -> int:
-        return self._generations[-1].number if self._generations else 0
-
-    @property
-    def reload_worked(self) -> bool:
-        return not self._reload_error
-
-    def endpoint_readings(self) -> Readings:
-        return self._endpoints.readings() if self._endpoints is not None else ()
-
-    def describe(self) -> dict[str, Any]:
-        """What `tollkeeper status` shows."""
-        return {
-            "version": gateway.__version__,
-            "pid": os.getpid(),
-            "boot": self._boot,
-            "addresses": self.addresses(),
-            "reload_error": self._reload_error,
-            "generations": [
-                {"number": g.number, "workers": [{"name": w.name, "pid": w.pid} for w in g.workers]}
-                for g in self._generations
-            ],
-            "control": self._controller.describe(),
-            "engines": self._engines.describe(),
-            "endpoints_down": self._endpoints.states().down if self._endpoints is not None else {},
-            "unsettled": sorted(self._desk.unsettled),
-        }
-
-    def _readiness(self) -> tuple[bool, dict[str, Any]]:
-        newest = self._generations[-1] if self._generations else None
-        is_ready = not self._ending.is_set() and newest is not None and bool(newest.workers)
-        return is_ready, {
-            "draining": self._ending.is_set(),
-            "generation": newest.number if newest is not None else 0,
-            "reload_error": self._reload_error,
-            "control": self._desk.control is not None,
-        }
 
 
 def _addresses(config: Config) -> list[str]:

@@ -1,0 +1,84 @@
+"""What the supervisor tells of itself: status for the operator, readiness for load balancers, gauges for Prometheus."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import gateway
+from gateway.engines.registry import Engines
+from gateway.exposition import Fold, Readings
+from gateway.supervisor.controller import Controller
+from gateway.supervisor.desk import Desk
+from gateway.supervisor.endpoints import Endpoints
+from gateway.supervisor.generation import Generation
+
+_STATES = {
+    "stopped": 0.0, "starting": 1.0, "ready": 2.0, "suspect": 3.0, "stopping": 4.0, "backoff": 5.0, "failed": 6.0,
+}  # fmt: skip
+
+
+class Report:
+    """Reads the parts of a supervisor, which keeps `endpoints`, `reload_error` and `is_ending` up to date."""
+
+    def __init__(self, generations: Sequence[Generation], engines: Engines, desk: Desk, controller: Controller) -> None:
+        self.endpoints: Endpoints | None = None
+        self.reload_error = ""
+        self.is_ending = False
+        self._generations = generations
+        self._engines = engines
+        self._desk = desk
+        self._controller = controller
+
+    def describe(self, boot: str, addresses: list[str]) -> dict[str, Any]:
+        """What `tollkeeper status` shows."""
+        return {
+            "version": gateway.__version__,
+            "pid": os.getpid(),
+            "boot": boot,
+            "addresses": addresses,
+            "reload_error": self.reload_error,
+            "generations": [
+                {"number": g.number, "workers": [{"name": w.name, "pid": w.pid} for w in g.workers]}
+                for g in self._generations
+            ],
+            "control": self._controller.describe(),
+            "engines": self._engines.describe(),
+            "endpoints_down": self.endpoints.states().down if self.endpoints is not None else {},
+            "unsettled": sorted(self._desk.unsettled),
+        }
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests are answered now, and what stands in the way."""
+        newest = self._generations[-1] if self._generations else None
+        is_ready = not self.is_ending and newest is not None and bool(newest.workers)
+        return is_ready, {
+            "draining": self.is_ending,
+            "generation": newest.number if newest is not None else 0,
+            "reload_error": self.reload_error,
+            "control": self._desk.control is not None,
+        }
+
+    def register_gauges(self, fold: Fold) -> None:
+        """Let /metrics ask here for what only the supervisor knows."""
+        desk, engines = self._desk, self._engines
+        fold.gauge("build_info", lambda: [((gateway.__version__,), 1.0)])
+        fold.gauge("config_generation", lambda: [((), float(self._generations[-1].number if self._generations else 0))])
+        fold.gauge("config_reload_success", lambda: [((), float(not self.reload_error))])
+        fold.gauge("endpoint_up", lambda: self.endpoints.readings() if self.endpoints is not None else ())
+        fold.gauge("engine_state", lambda: [((name,), _STATES[state]) for name, state in engines.states().items()])
+        fold.gauge("engine_restarts_total", self._count_restarts)
+        fold.gauge("queue_depth", self._measure_queues)
+        fold.gauge("ledger_up", lambda: [(("embedded",), 1.0)])
+        fold.gauge("store_up", lambda: [((), float(desk.store.up))])
+        fold.gauge("trace_dropped_total", lambda: [(("journal",), float(desk.store.lost))])
+        fold.gauge("trace_lag_seconds", lambda: [((), desk.store.lag)])
+
+    def _count_restarts(self) -> Readings:
+        return [
+            ((name, reason), float(count))
+            for name, engine in self._engines.describe().items()
+            for reason, count in engine["restarts"].items()
+        ]
+
+    def _measure_queues(self) -> Readings:
+        return [((name, "normal"), float(engine["waiting"])) for name, engine in self._engines.describe().items()]
