@@ -41,10 +41,10 @@ class AnswerReader(asyncio.Protocol):
     """Feeds llhttp. Body pieces go to `_sink`, once per segment, or wait in `_parts` until they are asked for."""
 
     __slots__ = (
-        "_body_begun", "_dirty", "_error", "_got", "_head_size", "_headers", "_is_head", "_is_suspect", "_keep_alive", "_limits",
-        "_loop", "_needs_eof", "_parser", "_parts", "_paused", "_reason", "_sink", "_transport", "_unread", "_waiter",
-        "_writable", "complete", "deadline", "first_byte_timeout", "head", "idle_timeout", "leftover", "origin",
-        "total_deadline",
+        "_body_begun", "_dirty", "_error", "_got", "_head_size", "_headers", "_is_head", "_is_suspect", "_keep_alive",
+        "_limits", "_loop", "_needs_eof", "_parser", "_parts", "_paused", "_reason", "_sink", "_transport", "_unread",
+        "_waiter", "_writable", "complete", "deadline", "first_byte_timeout", "head", "idle_timeout", "leftover",
+        "origin", "total_deadline",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -66,7 +66,9 @@ class AnswerReader(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._reason = b""
         self._unread = self._head_size = 0
-        self._got = self._body_begun = self._paused = self._dirty = self._is_head = self._is_suspect = self._needs_eof = False
+        self._got = self._body_begun = self._paused = self._dirty = self._is_head = self._is_suspect = (
+            self._needs_eof
+        ) = False
         self._keep_alive = True
 
     # --- bytes
@@ -100,6 +102,7 @@ class AnswerReader(asyncio.Protocol):
                 self.deadline = self._soon(self.idle_timeout)
 
     def eof_received(self) -> None:
+        self._dirty = True
         if self._needs_eof and self.head is not None and not self.complete and self._error is None:
             self.complete = True
             self._wake()
@@ -222,7 +225,9 @@ class AnswerReader(asyncio.Protocol):
             self._writable.set_result(None)  # an answer before the end of the upload: stop sending
 
     def _is_large(self) -> bool:
-        return self._head_size + sum([len(name) + len(value) for name, value in self._headers]) > self._limits.header_bytes
+        return (
+            self._head_size + sum([len(name) + len(value) for name, value in self._headers]) > self._limits.header_bytes
+        )
 
     def on_body(self, piece: bytes) -> None:
         if self.complete:

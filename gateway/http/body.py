@@ -103,10 +103,6 @@ class RequestBody:
         self.unread += len(piece)
         self.arrived += len(piece)
 
-    def finish_body(self) -> None:
-        self.complete = True
-        self.wake()
-
     def wake(self) -> None:
         """Let a waiting reader go on if it has what it asked for."""
         waiter = self._waiter

@@ -112,7 +112,7 @@ class UpstreamConnection(AnswerReader):
     async def response(self) -> ResponseHead:
         """The final head (or a 101), once the segment it came in is parsed: a short answer is `complete` by then."""
         while self.head is None:
-            await self._wait()
+            await self._arrival()
         return self.head
 
     def body(self) -> bytes:
@@ -138,7 +138,7 @@ class UpstreamConnection(AnswerReader):
         self._sink = sink
         try:
             while not self.complete or self._error is not None:
-                await self._wait()
+                await self._arrival()
         finally:
             self._sink = None
 
@@ -157,14 +157,12 @@ class UpstreamConnection(AnswerReader):
         await self.pipe(take)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _wait(self) -> None:
+    def _arrival(self) -> asyncio.Future[None]:
+        """What to wait for: the next step of the answer. Raises its failure."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     # --- pace
 

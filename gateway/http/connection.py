@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from gateway.http.deadline import NEVER
-from gateway.http.faults import BadRequest, ClientGone
+from gateway.http.faults import BadRequest, ClientGone, ClientStalled
 from gateway.http.intake import Intake
 from gateway.http.request import Request
 from gateway.tasks import spawn
@@ -46,7 +46,7 @@ class Connection(Intake):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
-        self.peer = address[0] if isinstance(address, tuple) else ""
+        self.peer = address[0].removeprefix("::ffff:") if isinstance(address, tuple) else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
         self.deadline = self.loop.time() + self.limits.header_timeout
@@ -102,10 +102,11 @@ class Connection(Intake):
     async def _handle(self, request: Request) -> None:
         try:
             await self.server.handler(request)
-        except Exception as error:
-            if not (self.gone and isinstance(error, ClientGone)):
-                _log.exception("the handler failed: %s %s", request.head.method, request.head.path)
-        if request.ended or self.gone:
+        except (ClientGone, ClientStalled):
+            self.transport.abort()
+        except Exception:
+            _log.exception("the handler failed: %s %s", request.head.method, request.head.path)
+        if request.ended or self.transport.is_closing():
             return
         if request.started:
             request.abort()
@@ -130,12 +131,8 @@ class Connection(Intake):
             self._resume_reading()
         return True
 
-    def may_persist(self, request: Request) -> bool:
-        """Whether the answer about to be written may leave the connection open."""
-        if not request.keep_alive or self.server.draining:
-            return False
-        if request.complete:
-            return True
+    def may_skip_rest(self, request: Request) -> bool:
+        """Whether so little of the body is missing that it can be read and dropped after the answer."""
         missing = (request.head.content_length or 0) - request.arrived
         return missing <= _KEEP_BELOW and not request.is_broken and not request.is_uninvited
 
@@ -150,8 +147,12 @@ class Connection(Intake):
 
     def refuse(self, fault: BadRequest) -> None:
         """Say what is wrong and close."""
-        self.transport.write(self.server.on_refusal(self, fault.number, fault.message))
-        self.linger()
+        try:
+            self.transport.write(self.server.on_refusal(self, fault.number, fault.message))
+            self.linger()
+        except Exception:
+            _log.exception("a refusal could not be sent")
+            self.transport.abort()
 
     def linger(self) -> None:
         """Take no more requests; read on for a moment, so that the client sees the answer and not a reset."""
@@ -175,6 +176,13 @@ class Connection(Intake):
             self.on_abort()
         else:
             self.transport.abort()
+
+    def dismiss(self) -> None:
+        """End a tunnel with a goodbye, and a connection that is not in use."""
+        if self.on_abort is not None:
+            self.on_abort()
+        else:
+            self.close_if_idle()
 
     def close_if_idle(self) -> None:
         if self._current is None and not self._in_head and not self._queue and not self._is_lingering:

@@ -209,7 +209,8 @@ class Intake(Outlet):
             return
         self._arriving = None
         self._is_deaf = not request.head.keep_alive
-        request.finish_body()
+        request.complete = True
+        request.wake()
 
 
 class _Body:

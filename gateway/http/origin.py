@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from gateway.http.faults import ConnectFailed, ConnectTimeout
@@ -69,6 +70,8 @@ class Resolver:
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Numeric addresses in the system's order. Raises ConnectFailed (dns) or ConnectTimeout."""
+        if _is_numeric(host):
+            return [(host, port)]
         key = (host, port)
         until, addresses = self._known.get(key, (0.0, []))
         if until > self._loop.time():
@@ -100,6 +103,14 @@ class Resolver:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _ask(host: str, port: int) -> list[Address]:

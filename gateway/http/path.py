@@ -75,4 +75,3 @@ def _check_utf8(path: bytes) -> None:
 
 def _bad(why: str) -> BadRequest:
     return BadRequest(1205, f"The path is not allowed: {why}.")
-

@@ -7,6 +7,7 @@ from gateway.http.client import ClientLimits, UpstreamConnection
 from gateway.http.deadline import Sweeper
 from gateway.http.faults import ConnectFailed, ConnectTimeout
 from gateway.http.origin import Address, Origin, Resolver
+from gateway.http.tls import TLS_FAREWELL
 
 __all__ = ["ClientLimits", "Origin", "Pool", "UpstreamConnection"]
 
@@ -31,10 +32,12 @@ class Pool:
     def take(self, origin: Origin) -> UpstreamConnection | None:
         """The idle connection used last, if there is one."""
         connections = self._idle.get(origin)
-        if not connections:
-            return None
-        self.idle -= 1
-        return connections.pop()
+        while connections:
+            self.idle -= 1
+            connection = connections.pop()
+            if connection.is_reusable:
+                return connection
+        return None
 
     def give(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next exchange; one that cannot have one is closed."""
@@ -83,9 +86,11 @@ class Pool:
         raise ConnectFailed(f"{origin}: no address", kind="dns", sent=False)
 
     async def _open_tcp(self, origin: Origin, host: str, port: int) -> UpstreamConnection:
+        farewell = None if origin.tls is None else TLS_FAREWELL
         _, connection = await self._loop.create_connection(
-            lambda: self._make(origin), host, port, ssl=origin.tls, server_hostname=origin.server_name
-        )
+            lambda: self._make(origin), host, port, ssl=origin.tls, server_hostname=origin.server_name,
+            ssl_shutdown_timeout=farewell,
+        )  # fmt: skip
         return self._admit(connection)
 
     async def _open_unix(self, origin: Origin) -> UpstreamConnection:

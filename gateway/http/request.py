@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from gateway.http.head import RequestHead
 
 _JOIN_BELOW = 65_536  # bytes of a body that are cheaper to copy than to write separately
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _BODILESS = frozenset((204, 304))
 
 
-def _status_line(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, b"Unknown")
+class _StatusLines(dict[int, bytes]):
+    def __missing__(self, status: int) -> bytes:
+        return b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+_STATUS_LINES = _StatusLines((s.value, f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode()) for s in HTTPStatus)
 
 
 class Request(RequestBody):
@@ -108,7 +111,7 @@ class Request(RequestBody):
         lines = encode_headers(headers)
         self.started = True
         return b"%b%b%b%b%b%b\r\n" % (
-            _STATUS_LINES.get(status) or _status_line(status),
+            _STATUS_LINES[status],
             self.connection.server.date.line,
             framing,
             lines,
@@ -117,10 +120,11 @@ class Request(RequestBody):
         )
 
     def _connection_line(self) -> bytes:
-        if not self.connection.may_persist(self):
-            self.keep_alive = False
-            return b"connection: close\r\n"
-        return b"" if self.head.version == "1.1" else b"connection: keep-alive\r\n"
+        connection = self.connection
+        if self.keep_alive and not connection.server.draining and (self.complete or connection.may_skip_rest(self)):
+            return b"" if self.head.version == "1.1" else b"connection: keep-alive\r\n"
+        self.keep_alive = False
+        return b"connection: close\r\n"
 
     def flush_head(self) -> None:
         """Send the held head now, before there is a body."""
@@ -163,7 +167,7 @@ class Request(RequestBody):
     def inform(self, status: int, headers: Headers) -> None:
         """An interim answer (1xx); nothing for HTTP/1.0 clients, who do not know them (RFC 9110, 15.2)."""
         if self.head.version == "1.1":
-            self.connection.send(b"%b%b\r\n" % (_status_line(status), encode_headers(headers)))
+            self.connection.send(b"%b%b\r\n" % (_STATUS_LINES[status], encode_headers(headers)))
 
     def upgrade(self) -> tuple[asyncio.Transport, bytes]:
         """Hand over the raw transport and what was read beyond the head. To be called after `inform(101, …)`."""

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.http.connection import Connection
 from gateway.http.deadline import Sweeper
 from gateway.http.request import Request
+from gateway.http.tls import TLS_FAREWELL
 
 __all__ = ["Connection", "DateLine", "HttpServer", "Request", "ServerLimits"]
 
@@ -90,10 +91,11 @@ class HttpServer:
 
     async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept on a bound socket: TCP, v4 or v6, or unix. The caller's descriptor stays open and its own."""
-        timeout = self.limits.header_timeout if tls is not None else None
-        self._listeners.append(
-            await self.loop.create_server(self, sock=sock.dup(), ssl=tls, backlog=4096, ssl_handshake_timeout=timeout)
+        handshake, farewell = (self.limits.header_timeout, TLS_FAREWELL) if tls is not None else (None, None)
+        listener = await self.loop.create_server(
+            self, sock=sock.dup(), ssl=tls, backlog=4096, ssl_handshake_timeout=handshake, ssl_shutdown_timeout=farewell
         )
+        self._listeners.append(listener)
 
     def stop_listening(self) -> None:
         """Accept no more. The queue of the shared socket stays for its other holders."""
@@ -137,6 +139,11 @@ class HttpServer:
     async def wait_idle(self) -> None:
         """Until the last connection is gone."""
         await self._idle.wait()
+
+    def dismiss(self) -> None:
+        """Tunnels say goodbye, idle connections are closed; answers under way go on."""
+        for connection in list(self.connections):
+            connection.dismiss()
 
     def abort_all(self) -> None:
         """Break every connection; tunnels say goodbye first."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 _log = logging.getLogger("tollkeeper.http")
 
+TLS_FAREWELL = 2.0  # seconds a closing connection waits for the other side's close_notify
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateFile:
