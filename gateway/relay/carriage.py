@@ -13,7 +13,7 @@ from gateway.http.head import ResponseHead, response_headers
 from gateway.http.tunnel import splice
 from gateway.relay.answer import Answer, Progress
 from gateway.relay.chain import run_response
-from gateway.relay.dialect import ask_for_usage, count_tokens
+from gateway.relay.dialect import ask_for_usage, count_tokens, estimate
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.places import Places
 from gateway.relay.route import Route
@@ -39,6 +39,19 @@ class Carriage:
         self._answer_limit = config.limits.answer
         self._progress = progress
         self._now = asyncio.get_running_loop().time
+        self._running: dict[Exchange, asyncio.Task[None] | None] = {}  # requests whose answer is not over; no tunnels
+        self._is_ending = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._forwarder.budget.live
+
+    def break_off(self) -> None:
+        """The worker ends now: every request that is still under way is told so (1901), in its stream if it has one."""
+        self._is_ending = True
+        for task in self._running.values():
+            if task is not None:
+                task.cancel()
 
     async def carry(self, exchange: Exchange, route: Route, target: Target, conclude: Conclude) -> None:
         """Relay one request. Raises GatewayError while an answer is still possible, with the outcome set.
@@ -49,6 +62,7 @@ class Carriage:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)
         self._forwarder.budget.live += 1
+        self._running[exchange] = asyncio.current_task()
         try:
             head = await self._forwarder.send(passage, route)
             assert exchange.upstream is not None
@@ -58,7 +72,14 @@ class Carriage:
                 await self._tunnel(exchange, route, passage, conclude)
             else:
                 await self._relay(exchange, route, passage, head, conclude)
+        except asyncio.CancelledError:
+            if not self._is_broken_off(exchange):
+                raise
+            if exchange.forwarded:
+                estimate(exchange, 0)
+            raise GatewayError(1901, headers={"Retry-After": "1"}) from None
         finally:
+            self._running.pop(exchange, None)
             self._forwarder.budget.live -= 1
             passage.finish()
 
@@ -74,18 +95,35 @@ class Carriage:
             self._forwarder.report(passage, Blame.ENDPOINT)
             if not exchange.request.started:
                 raise failure from None
-            exchange.error = failure
-            count_tokens(exchange, answer.usage(), answer.delivered())
-            conclude(exchange)
-            answer.break_off(failure)
+            self._give_up(exchange, answer, failure, conclude)
             return
-        except (asyncio.CancelledError, ClientGone, ClientStalled):
+        except (asyncio.CancelledError, ClientGone, ClientStalled) as gone:
             if exchange.first_byte:
                 count_tokens(exchange, answer.usage(), answer.delivered())
-            raise
+            if not (exchange.first_byte and isinstance(gone, asyncio.CancelledError) and self._is_broken_off(exchange)):
+                raise
+            self._give_up(exchange, answer, GatewayError(1901), conclude)
+            return
         exchange.answered = self._now()
         self._judge(exchange, passage, answer, last)
         answer.close(last, lambda: conclude(exchange))
+
+    def _is_broken_off(self, exchange: Exchange) -> bool:
+        """Whether `break_off` is why the request was cancelled; then its task lives on, to say so."""
+        task = self._running.get(exchange)
+        if not self._is_ending or exchange.request.connection.gone or task is None:
+            return False
+        task.uncancel()
+        if exchange.forwarded:
+            exchange.outcome = Outcome.WORKER_LOST
+        return True
+
+    def _give_up(self, exchange: Exchange, answer: Answer, error: GatewayError, conclude: Conclude) -> None:
+        """Break off an answer that has begun."""
+        exchange.error = error
+        count_tokens(exchange, answer.usage(), answer.delivered())
+        conclude(exchange)
+        answer.break_off(error)
 
     def _prepare(self, exchange: Exchange, route: Route, head: ResponseHead) -> Answer:
         announced = head.get(b"content-length")
@@ -171,6 +209,7 @@ class Carriage:
         exchange.status = 101
         exchange.first_byte = self._now()
         connection.total_deadline = math.inf
+        del self._running[exchange]  # the server says goodbye to tunnels
         end = await splice(request.upgrade(), connection, self._sweeper, route.idle)
         exchange.sent = end.to_client
         exchange.outcome = Outcome.COMPLETE

@@ -5,7 +5,7 @@ that somebody is identified, after the last plugin that authenticates; and the r
 plugin that needs it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -26,7 +26,6 @@ class Chain(msgspec.Struct, frozen=True):
     response: tuple[Step, ...]
     chunk: tuple[Hook, ...]
     log: tuple[Hook, ...]
-    reads_body: bool
     buffers: bool
     names: tuple[str, ...]
 
@@ -41,39 +40,37 @@ def compile_chain(
     """
     if check_identity is None:
         plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
-    authenticators = [i for i, (_, plugin) in enumerate(plugins) if plugin.authenticates]
-    gate = authenticators[-1] if authenticators else -1
-    steps: list[Step] = []
-    names: list[str] = []
-    reads = False
-
-    def add(name: str, hook: Hook) -> None:
-        steps.append((iscoroutinefunction(hook), hook))
-        names.append(name)
-
-    if gate < 0 and check_identity is not None:
-        add("identity", check_identity)
-    for index, (name, plugin) in enumerate(plugins):
-        if not reads and (plugin.needs == "body" or (plugin.needs == "model" and body_wanted)):
-            reads = True
-            add("body", read_body)
-        if _overrides(plugin, "access"):
-            add(name, plugin.access)
-        if index == gate and check_identity is not None:
-            add("identity", check_identity)
-    if body_wanted and not reads:
-        reads = True
-        add("body", read_body)
+    steps = list(_order(plugins, check_identity, read_body, body_wanted))
     parts = [plugin for _, plugin in plugins]
     return Chain(
-        access=tuple(steps),
+        access=tuple((iscoroutinefunction(hook), hook) for _, hook in steps),
         response=tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response")),
         chunk=_plain(parts, "chunk"),
         log=_plain(parts, "log"),
-        reads_body=reads,
         buffers=any(plugin.buffers for plugin in parts),
-        names=tuple(names),
+        names=tuple(name for name, _ in steps),
     )
+
+
+def _order(
+    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, body_wanted: bool
+) -> Iterator[tuple[str, Hook]]:
+    """The access steps by name."""
+    authenticators = [index for index, (_, plugin) in enumerate(plugins) if plugin.authenticates]
+    gate = authenticators[-1] if authenticators else -1
+    if gate < 0 and check_identity is not None:
+        yield "identity", check_identity
+    is_read = False
+    for index, (name, plugin) in enumerate(plugins):
+        if not is_read and (plugin.needs == "body" or (plugin.needs == "model" and body_wanted)):
+            is_read = True
+            yield "body", read_body
+        if _overrides(plugin, "access"):
+            yield name, plugin.access
+        if index == gate and check_identity is not None:
+            yield "identity", check_identity
+    if body_wanted and not is_read:
+        yield "body", read_body
 
 
 def _overrides(plugin: AnyPlugin, phase: str) -> bool:

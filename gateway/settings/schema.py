@@ -123,7 +123,6 @@ class Route(Section, frozen=True):
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     auth: Literal["required", "optional", "none"] = "required"
     plugins: tuple[dict[str, Any], ...] | None = None  # default: the chain of the whole file
-    dialect: Literal["auto", "openai", "plain"] = "auto"
     strip: str = ""  # a prefix taken off before the path goes to the backend
     body: Bytes | None = None
     retry: bool = False  # a request that may have been processed may be sent again (only before the first byte)
