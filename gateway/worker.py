@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ from gateway.settings.schema import Config, Listener
 from gateway.settings.state import journal_folder
 from gateway.tasks import spawn
 
-_ORPHANED = 5.0  # seconds that running requests get when the supervisor is gone
+_ORPHANED = 4.0  # seconds that running requests get when the supervisor is gone
 _LEASE_SWEEP = 0.1
 _YOUNG = 20_000  # objects between two collections: a request leaves few in circles
 _GRACE = 1.0  # seconds in which a drained worker still answers kept connections
+_STEP, _LAST_STEPS = 0.01, 30  # seconds, and how many of them, until the last handlers have ended
+_GOODBYE = 1.0  # seconds in which those that are cut off can still be told so
 
 
 class Descriptors(msgspec.Struct, frozen=True):
@@ -70,13 +73,14 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._is_up = False
-        self._draining = False
+        self._cut: asyncio.TimerHandle | None = None  # set once it drains
         self._config: Config
         self._server: HttpServer
         self._wallet: Wallet
         self._directory: Directory
         self._places: Places
         self._assembly: Assembly
+        self._carriage: Carriage
 
     async def run(self) -> None:
         """Serve until drained or orphaned."""
@@ -125,14 +129,14 @@ class Worker:
         for plugin in self._assembly.plugins:
             await plugin.start(services)
         forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, loop.time)
-        carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
+        self._carriage = carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
         self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
         self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)
         self._tls = [_tls(listener) for listener in config.listen.proxy]
 
     async def _listen(self) -> None:
         for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
-            if not self._draining:
+            if self._cut is None:
                 await self._server.listen(socket.socket(fileno=descriptor), tls)
 
     def _receive(self, message: Any) -> Awaitable[Any] | None:
@@ -140,7 +144,7 @@ class Worker:
             case Listen():
                 spawn(self._listen(), "listen")
             case Drain():
-                spawn(self._drain(message.linger), "drain")
+                self._drain(message.linger)
             case EndpointStates():
                 self._places.down = {backend: frozenset(urls) for backend, urls in message.down.items()}
             case Changed():
@@ -165,24 +169,43 @@ class Worker:
         self._loop.remove_reader(self._descriptors.alive)
         if not self._is_up:
             os._exit(0)
-        spawn(self._drain(_ORPHANED), "orphaned")
+        self._drain(_ORPHANED)
 
-    async def _drain(self, linger: float) -> None:
-        if self._draining:
+    def _drain(self, linger: float) -> None:
+        """Stop accepting and finish what runs, for at most `linger` seconds. Told again, the sooner end counts."""
+        if not self._is_up:
+            self._end.set()
             return
-        self._draining = True
-        self._server.stop_listening()
-        try:
-            async with asyncio.timeout(linger):
-                await self._server.drain(_GRACE)
+        cut = self._loop.time() + linger
+        if self._cut is None:
+            self._server.stop_listening()
+            spawn(self._finish(), "drain")
+        elif cut < self._cut.when():
+            self._cut.cancel()
+        else:
+            return
+        self._cut = self._loop.call_at(cut, lambda: spawn(self._cut_off(), "cut off"))
+
+    async def _finish(self) -> None:
+        await self._server.drain(_GRACE)
+        await self._server.wait_idle()
+        self._end.set()
+
+    async def _cut_off(self) -> None:
+        """Time is up: streams get an error event, requests an error, WebSockets a goodbye."""
+        self._carriage.break_off()
+        self._server.dismiss()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
                 await self._server.wait_idle()
-        except TimeoutError:
-            self._server.abort_all()
         self._end.set()
 
     async def _stop(self) -> None:
         self._server.close()
-        await asyncio.sleep(0)  # handlers that were cancelled write their closing records
+        for _ in range(_LAST_STEPS):  # handlers that were cancelled write their closing records
+            await asyncio.sleep(_STEP)
+            if self._carriage.is_idle:
+                break
         for plugin in self._assembly.plugins:
             await plugin.stop()
         self._wallet.drain()
