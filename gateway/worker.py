@@ -121,14 +121,14 @@ class Worker:
         board = Board(self._descriptors.metrics)
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
-        witness = Witness(self._journal, Tally(board, registry), loop.time)
+        witness = Witness(self._journal, Tally(board, registry), time.monotonic)
         services = Services(
             self._wallet, self._directory, MemoryCache(time.monotonic), Fetcher(link), Clock(), Meter(board),
             config.tiers,
         )  # fmt: skip
         for plugin in self._assembly.plugins:
             await plugin.start(services)
-        forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, loop.time)
+        forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, time.monotonic)
         self._carriage = carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
         self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
         self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)

@@ -6,6 +6,7 @@ HOLD bytes), so that a broken one still gets a status and its usage can be read;
 closing journal record goes first.
 """
 
+import time
 from collections.abc import Callable
 
 from gateway.errors import GatewayError
@@ -45,7 +46,7 @@ class Answer:
         self._hold = False
         self._last_progress = 0.0
         self._length = None if chain.chunk else length
-        self._now = exchange.request.connection.loop.time
+        self._now = time.monotonic
         self._parts: list[bytes] = []
         self._pending = 0
         self._progress = progress

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 from gateway.backend import Blame
@@ -38,7 +39,7 @@ class Carriage:
         self._headers = config.headers
         self._answer_limit = config.limits.answer
         self._progress = progress
-        self._now = asyncio.get_running_loop().time
+        self._now = time.monotonic
         self._running: dict[Exchange, asyncio.Task[None] | None] = {}  # requests whose answer is not over; no tunnels
         self._is_ending = False
 

@@ -93,11 +93,7 @@ class Relay:
             self._refuse(exchange, GatewayError(1900))
         finally:
             self._conclude(exchange)
-            for hook in route.chain.log:
-                try:
-                    hook(exchange)
-                except Exception:
-                    _log.exception("a log hook failed on request %s", exchange.id)
+            _run_log(route, exchange)
 
     def refuse(self, number: int, message: str) -> bytes:
         """What the server says where no request could be read: a whole response that closes the connection."""
@@ -197,6 +193,15 @@ class Relay:
         if not exchange.closed:
             exchange.closed = True
             self._witness.closed(exchange)
+
+
+def _run_log(route: Route, exchange: Exchange) -> None:
+    """Each hook on its own: what one plugin took is given back even if another one fails."""
+    for hook in route.chain.log:
+        try:
+            hook(exchange)
+        except Exception:
+            _log.exception("a log hook failed on request %s", exchange.id)
 
 
 def _no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:

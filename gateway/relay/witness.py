@@ -38,14 +38,12 @@ class Witness:
         away = end - exchange.forwarded if exchange.forwarded else 0.0
         waited = exchange.queued + exchange.loading + exchange.connect
         overhead = max(0.0, now - received - waited - away)
-        opened, status, retries = exchange.record, 0, 0
-        if (upstream := exchange.upstream) is not None:
-            status, retries = upstream.status, max(0, upstream.attempts - 1)
-            if opened is not None:  # a retry may have gone elsewhere
-                opened.endpoint, opened.load = upstream.endpoint, upstream.load
+        status, retries = (
+            (upstream.status, max(0, upstream.attempts - 1)) if (upstream := exchange.upstream) else (0, 0)
+        )
         self._write(
             Closed(
-                opened or self._open(exchange),
+                self._reopen(exchange),
                 self._offset + int(now * 1e6),
                 exchange.status,
                 outcome.label,
@@ -71,6 +69,15 @@ class Witness:
             )
         )
         self._tally.close(exchange, now, first, overhead)
+
+    def _reopen(self, exchange: Exchange) -> Opened:
+        """The open record once more; a retry may have gone elsewhere."""
+        record, upstream = exchange.record, exchange.upstream
+        if record is None or upstream is None:
+            return self._open(exchange)
+        record.endpoint, record.load = upstream.endpoint, upstream.load
+        opened: Opened = record
+        return opened
 
     def _open(self, exchange: Exchange) -> Opened:
         credential, upstream = exchange.credential, exchange.upstream
