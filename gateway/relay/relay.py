@@ -59,11 +59,9 @@ class Relay:
     async def handle(self, request: Request) -> None:
         """Answer one request. Raises only when its client has left."""
         exchange = self._open(request)
-        directions = self._directions
-        found, allowed = directions.router.find(exchange.method, exchange.path)
-        route = found or directions.fallback
-        exchange.route = route.path
-        exchange.cost = route.cost
+        found, allowed = self._directions.router.find(exchange.method, exchange.path)
+        route = found or self._directions.fallback
+        exchange.route, exchange.cost = route.path, route.cost
         try:
             reply = await run_access(route.chain, exchange)
             if reply is not None:
@@ -83,6 +81,8 @@ class Relay:
         except GatewayError as error:
             self._refuse(exchange, error)
         except BadRequest as fault:
+            if exchange.forwarded:  # a body that was passed on as it came
+                exchange.outcome = Outcome.LEFT
             self._refuse(exchange, GatewayError(fault.number, fault.message))
         except (asyncio.CancelledError, ClientGone, ClientStalled) as gone:
             self._leave(exchange, gone)
@@ -178,7 +178,8 @@ class Relay:
 
     def _leave(self, exchange: Exchange, gone: BaseException) -> None:
         """The client is not there any more, or does not read."""
-        exchange.status = exchange.status or _CLIENT_CLOSED
+        if not exchange.request.started:
+            exchange.status = _CLIENT_CLOSED
         if isinstance(gone, ClientStalled):
             exchange.error = GatewayError(1809)
         if exchange.forwarded:

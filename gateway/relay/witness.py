@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Outcome
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.relay.dialect import estimate_prompt
 from gateway.relay.tally import Tally
 
 _NOBODY = ("", "", "")
+_LEFT = (Outcome.LEFT, Outcome.LEFT_WAITING)
 
 
 class Witness:
@@ -48,7 +49,7 @@ class Witness:
                 exchange.status,
                 outcome.label,
                 exchange.error.number if exchange.error is not None else 0,
-                "client" if exchange.status == 499 else "",
+                "client" if outcome in _LEFT else "",
                 exchange.rule,
                 exchange.units if outcome.keeps_units else 0,
                 tokens.prompt,
