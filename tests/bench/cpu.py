@@ -49,15 +49,10 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
-def connections(pid: int, port: int) -> int:
-    """How many established connections to our `port` a process holds."""
-    inodes = {fields[9] for fields in _sockets() if fields[1].endswith(f":{port:04X}") and fields[3] == "01"}
-    links = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    return sum(link.removeprefix("socket:[").removesuffix("]") in inodes for link in links)
-
-
-def _sockets() -> list[list[str]]:
-    return [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+def peak(pid: int) -> int:
+    """The most bytes that one process ever had resident (VmHWM)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _stat(pid: int) -> list[str]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from tests.bench.place import KEY, LOAD_CORE, MODEL, PROXY_CORE, WORK, find, free_port, running
 
 ANSWER = (
-    '{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"%s","choices":[{"index":0,"message":'
+    f'{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"{MODEL}","choices":[{{"index":0,"message":'
     '{"role":"assistant","content":"Hello there!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,'
-    '"completion_tokens":3,"total_tokens":12}}' % MODEL
+    '"completion_tokens":3,"total_tokens":12}}'
 )
 _NGINX = """
 daemon off; worker_processes 1; pid {name}.pid; error_log {name}-error.log;
@@ -21,7 +21,10 @@ http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; cli
   uwsgi_temp_path {name}-uwsgi; scgi_temp_path {name}-scgi;
 {body} }}
 """
-_STATIC = "server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type application/json; return 200 '{answer}'; }} }}"
+_STATIC = """
+server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json;
+  location / {{ return 200 '{answer}'; }} }}
+"""
 _PROXY = """
 upstream up {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 1000000000; }}
 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://up; proxy_http_version 1.1;
@@ -62,8 +65,10 @@ static_resources:
     circuit_breakers: {{thresholds: [{{max_connections: 20000, max_pending_requests: 20000, max_requests: 20000}}]}}
     load_assignment:
       cluster_name: up
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}}}]}}]
-"""  # fmt: skip
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
+"""
 
 
 class Proxy(NamedTuple):
@@ -97,7 +102,16 @@ def envoy_proxy(upstream: int) -> Iterator[Proxy]:
     port = free_port()
     config = WORK / "envoy.yaml"
     config.write_text(_ENVOY.format(port=port, upstream=upstream, key=KEY))
-    command = [str(WORK / "venv/bin/envoy"), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    command = [
+        str(WORK / "venv/bin/envoy"),
+        "-c",
+        str(config),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "-l",
+        "error",
+    ]
     with running("envoy", command, port, str(PROXY_CORE)) as process:
         yield Proxy("envoy", port, process.pid)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 WORK = Path(__file__).parent / "work"  # ignored by git: configs, state, logs, the venv of peers
 PROXY_CORE = 0  # the proxy that is measured, alone
 LOAD_CORE = 1  # load generator and upstream
@@ -33,7 +34,7 @@ def running(name: str, command: list[str], port: int, cores: str) -> Iterator[su
     """A process on `cores`, from the moment its port answers until the block ends. Its output is in WORK."""
     log = WORK / f"{name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(["taskset", "-c", cores, *command], stdout=output, stderr=output, cwd=WORK)
+        process = subprocess.Popen(["taskset", "-c", cores, *command], stdout=output, stderr=output, cwd=ROOT)
     try:
         await_port(process, port, log)
         yield process
