@@ -121,7 +121,7 @@ def add_latency(options: Options) -> list[Figure]:
 
 
 def hold_streams(options: Options) -> list[Figure]:
-    """Row 13: memory of a worker that holds 10,000 slow streams, or as many as it may have descriptors for, two each."""
+    """Row 13: memory of a worker with 10,000 slow streams, or as many as it has descriptors for (two each)."""
     count = min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1_000) // 2)
     with _ticking(2.0) as upstream, tollkeeper("holding", upstream, Shape(cores="0,1")) as ours:
         worker = workers(ours)[0]
