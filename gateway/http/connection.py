@@ -74,8 +74,9 @@ class Connection(Intake):
         self.gone = True
         self.body_deadline = NEVER
         self.deadline = self.loop.time() + self.limits.write_timeout
-        if self._task is not None and not self._is_released:
-            self._task.cancel()
+        task, self._task = self._task, None  # its traceback holds us: a cycle otherwise
+        if task is not None and not self._is_released:
+            task.cancel()
 
     # --- requests, one after another
 
@@ -97,6 +98,7 @@ class Connection(Intake):
                 await self.drained()
             if not self._finish(item):
                 return
+            del item  # an idle connection keeps nothing of its last request
             self._rest()
 
     async def _handle(self, request: Request) -> None:

@@ -120,7 +120,7 @@ class Site:
         self, handler: Handler, limits: ServerLimits | None = None, tls: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
     ) -> tuple[HttpServer, int]:  # fmt: skip
-        server = HttpServer(self.loop, handler, limits or ServerLimits(), self.sweeper, refuse)  # type: ignore[arg-type]
+        server = HttpServer(self.loop, handler, limits or ServerLimits(), self.sweeper, refuse)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, 0), family=family) as sock:
             await server.listen(sock, tls)
@@ -129,7 +129,7 @@ class Site:
         return server, port
 
     async def client(self, port: int, **options: object) -> RawClient:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)  # type: ignore[arg-type]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
         client = RawClient(reader, writer)
         self._clients.append(client)
         return client
@@ -148,7 +148,7 @@ class Site:
             finally:
                 writer.close()
 
-        server = await asyncio.start_server(run, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
+        server = await asyncio.start_server(run, "127.0.0.1", 0, **options)
         upstream.port = server.sockets[0].getsockname()[1]
         upstream.origin = Origin("127.0.0.1", upstream.port)
         self._origins.append((server, upstream))

@@ -36,7 +36,7 @@ async def test_a_body_that_is_there_is_read_without_waiting(site: Site) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 async def test_up_to_the_limit(site: Site, size: int) -> None:
-    _, port = await site.serve(reader(1000))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000))
     client = await site.client(port)
     body = b"x" * size
     assert (await client.ask(H + b"Content-Length: %d\r\n\r\n" % size + body))[2] == body
@@ -45,7 +45,7 @@ async def test_up_to_the_limit(site: Site, size: int) -> None:
 
 
 async def test_too_large_by_its_length_is_refused_before_it_comes(site: Site) -> None:
-    _, port = await site.serve(reader(1000))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000))
     client = await site.client(port)
     _, head, body = await client.ask(H + b"Content-Length: 1000000\r\n\r\n")
     assert body == b"BodyTooLarge 1208"
@@ -53,7 +53,7 @@ async def test_too_large_by_its_length_is_refused_before_it_comes(site: Site) ->
 
 
 async def test_too_large_by_count(site: Site) -> None:
-    _, port = await site.serve(reader(1000))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000))
     client = await site.client(port)
     await client.send(CHUNKED)
     for _ in range(11):
@@ -63,7 +63,7 @@ async def test_too_large_by_count(site: Site) -> None:
 
 
 async def test_a_body_that_stops_times_out(site: Site) -> None:
-    _, port = await site.serve(reader(1000), ServerLimits(body_timeout=0.15))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000), ServerLimits(body_timeout=0.15))
     client = await site.client(port)
     start = time.monotonic()
     assert (await client.ask(H + b"Content-Length: 10\r\n\r\nabc"))[2] == b"BodyTimeout 1804"
@@ -72,7 +72,7 @@ async def test_a_body_that_stops_times_out(site: Site) -> None:
 
 
 async def test_a_slow_body_that_progresses_does_not(site: Site) -> None:
-    _, port = await site.serve(reader(1000), ServerLimits(body_timeout=0.15))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000), ServerLimits(body_timeout=0.15))
     client = await site.client(port)
     await client.send(H + b"Content-Length: 8\r\n\r\n")
     for _ in range(8):
@@ -83,7 +83,7 @@ async def test_a_slow_body_that_progresses_does_not(site: Site) -> None:
 
 async def test_a_drip_below_the_minimum_rate_times_out(site: Site) -> None:
     limits = ServerLimits(body_timeout=0.15, body_rate_min=1000)
-    _, port = await site.serve(reader(1000), limits)  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000), limits)
     client = await site.client(port)
     await client.send(H + b"Content-Length: 100\r\n\r\n")
     for _ in range(8):
@@ -93,7 +93,7 @@ async def test_a_drip_below_the_minimum_rate_times_out(site: Site) -> None:
 
 
 async def test_expect_continue(site: Site) -> None:
-    _, port = await site.serve(reader(1000))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000))
     client = await site.client(port)
     await client.send(H + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -102,7 +102,7 @@ async def test_expect_continue(site: Site) -> None:
 
 
 async def test_no_continue_for_a_client_that_did_not_wait(site: Site) -> None:
-    _, port = await site.serve(reader(1000))  # type: ignore[arg-type]
+    _, port = await site.serve(reader(1000))
     client = await site.client(port)
     assert (await client.ask(H + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"))[0] == 200
 

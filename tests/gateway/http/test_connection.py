@@ -1,13 +1,16 @@
 """A connection's life: keep-alive, cancellation, timeouts, refusals, failing handlers."""
 
 import asyncio
+import gc
 import logging
 import time
 
 import pytest
 
-from gateway.http.server import Request, ServerLimits
-from tests.gateway.http.peers import Site, eventually, reset
+from gateway.http.client import UpstreamConnection
+from gateway.http.faults import ClientStalled
+from gateway.http.server import Connection, Request, ServerLimits
+from tests.gateway.http.peers import OK, Site, eventually, read_request, reset
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 H = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -85,12 +88,8 @@ async def test_a_slow_head_is_told_so(site: Site) -> None:
     client = await site.client(port)
     start = time.monotonic()
     await client.send(b"GET / HT")
-    for _ in range(6):
-        await asyncio.sleep(0.05)
-        if time.monotonic() - start < 0.12:
-            await client.send(b"T"[:0] or b"")
     assert (await client.answer())[2].startswith(b"1803")
-    assert time.monotonic() - start < 0.7
+    assert 0.1 < time.monotonic() - start < 0.6
     assert await client.is_closed()
 
 
@@ -100,7 +99,7 @@ async def test_dripping_a_head_does_not_extend_its_time(site: Site) -> None:
     assert (await client.ask(GET))[0] == 200
     await client.send(b"GET / HTTP/1.1\r\nX: ")
     start = time.monotonic()
-    while client.reader._buffer == b"" and time.monotonic() - start < 1:  # type: ignore[attr-defined]
+    while client.reader._buffer == b"" and time.monotonic() - start < 1:
         await client.send(b"a")
         await asyncio.sleep(0.02)
     assert time.monotonic() - start < 0.5
@@ -148,6 +147,17 @@ async def test_a_handler_that_fails_after_the_start(site: Site, caplog: pytest.L
     assert await client.rest() == b"4\r\nhalf\r\n"
 
 
+async def test_a_handler_that_gives_up_on_a_stalled_client(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: Request) -> None:
+        raise ClientStalled
+
+    _, port = await site.serve(handler)
+    client = await site.client(port)
+    await client.send(GET)
+    assert await client.is_closed()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("begins", [False, True])
 async def test_a_handler_that_does_not_finish_its_answer(site: Site, begins: bool) -> None:
     async def handler(request: Request) -> None:
@@ -162,47 +172,6 @@ async def test_a_handler_that_does_not_finish_its_answer(site: Site, begins: boo
     assert got.endswith(b"4\r\nhalf\r\n") if begins else b"1900" in got
 
 
-async def test_a_small_unread_body_is_skipped(site: Site) -> None:
-    _, port = await site.serve(hello)
-    client = await site.client(port)
-    await client.send(H + b"Content-Length: 50000\r\n\r\n" + b"x" * 10_000)
-    assert b"connection: close" not in (await client.answer())[1]
-    await client.send(b"x" * 40_000 + GET)
-    assert (await client.answer())[2] == b"hello"
-
-
-async def test_a_large_unread_body_ends_the_connection_after_the_answer(site: Site) -> None:
-    _, port = await site.serve(hello)
-    client = await site.client(port)
-    await client.send(H + b"Content-Length: 500000\r\n\r\n" + b"x" * 100_000)
-    _, head, body = await client.answer()
-    assert (b"connection: close" in head, body) == (True, b"hello")
-    await client.send(b"x" * 400_000)
-    assert await client.is_closed()
-
-
-async def test_an_endless_unread_body_ends_the_connection(site: Site) -> None:
-    server, port = await site.serve(hello)
-    client = await site.client(port)
-    await client.send(H + b"Transfer-Encoding: chunked\r\n\r\n")
-    assert (await client.answer())[2] == b"hello"
-    with pytest.raises(ConnectionError):
-        for _ in range(1000):
-            await client.send(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
-            await asyncio.sleep(0.001)
-    await eventually(lambda: not server.connections)
-
-
-async def test_the_answer_to_an_early_refusal_is_seen_despite_the_upload(site: Site) -> None:
-    async def handler(request: Request) -> None:
-        request.respond(413, [], b"too large")
-
-    _, port = await site.serve(handler)
-    client = await site.client(port)
-    client.writer.write(H + b"Content-Length: 900000\r\n\r\n" + b"x" * 900_000)
-    assert (await client.answer())[::2] == (413, b"too large")
-
-
 async def test_received_is_on_the_loops_clock(site: Site) -> None:
     seen: list[float] = []
 
@@ -215,3 +184,39 @@ async def test_received_is_on_the_loops_clock(site: Site) -> None:
     client = await site.client(port)
     await client.ask(GET)
     assert abs(seen[0]) < 0.05
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [GET, GET[:-2] + b"Connection: close\r\n\r\n", b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n", b""]
+)
+async def test_a_closed_connection_needs_no_garbage_collector(site: Site, request_bytes: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+
+    upstream = await site.upstream(script)
+
+    async def handler(request: Request) -> None:
+        connection = await site.connect(upstream)
+        connection.send(GET)
+        await connection.response()
+        request.respond(200, [], connection.body())
+        connection.close()
+
+    def alive() -> list[object]:
+        kinds = (Connection, Request, UpstreamConnection)
+        return [each for each in gc.get_objects() if isinstance(each, kinds)]
+
+    server, port = await site.serve(handler)
+    gc.collect()
+    gc.disable()
+    try:
+        client = await site.client(port)
+        if request_bytes:
+            await client.ask(request_bytes)
+        else:
+            await eventually(lambda: server.connections)
+        client.close()
+        await eventually(lambda: not server.connections and not alive())
+    finally:
+        gc.enable()

@@ -93,7 +93,7 @@ async def test_a_streamed_answer_to_head(site: Site, length: int | None) -> None
     for _ in range(2):
         await client.send(HEAD)
         assert await client.head()
-    assert client.reader._buffer == b""  # type: ignore[attr-defined]
+    assert client.reader._buffer == b""
 
 
 async def test_http_1_0_is_delimited_by_the_end(site: Site) -> None:
@@ -128,7 +128,7 @@ async def test_the_head_waits_for_the_first_write(site: Site) -> None:
     await late.send(GET)
     await now.send(b"GET /now HTTP/1.1\r\nHost: a\r\n\r\n")
     assert await now.head()
-    assert late.reader._buffer == b""  # type: ignore[attr-defined]
+    assert late.reader._buffer == b""
     go.set()
     assert await late.head()
 
