@@ -20,6 +20,8 @@ async def read_stream(gateway: Gateway, document: Document, name: str = "") -> t
             received += piece
     except Cut:
         return received, True
+    finally:
+        client.close()
     return received, False
 
 
