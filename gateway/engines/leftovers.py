@@ -48,11 +48,15 @@ class Leftovers:
     def _write(self) -> None:
         draft = f"{self._path}.new"
         try:
-            with open(draft, "wb") as file:
+            with open(draft, "wb", opener=_open_private) as file:
                 file.write(msgspec.json.encode(self._running))
             os.replace(draft, self._path)
         except OSError as error:
             _log.warning("%s cannot be written: %s", self._path, error)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _read_start(pid: int) -> str:

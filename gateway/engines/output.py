@@ -12,15 +12,14 @@ _FILE = 2 * 1024 * 1024  # bytes in a file; there is one more, the one before it
 
 
 class Output:
-    """A ring of the last `lines` lines. Escape codes and control characters are gone from them, `secret` is masked.
+    """A ring of the last `lines` lines. Escape codes and control characters are gone from them.
 
     `path` is the file, `<path>.1` the one before; a disk that is full costs the file, not the engine.
     """
 
-    def __init__(self, path: str, lines: int = 200, secret: str = "") -> None:
+    def __init__(self, path: str, lines: int = 200) -> None:
         self._path = path
         self._lines: deque[bytes] = deque(maxlen=lines)
-        self._secret = secret.encode()
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
@@ -41,14 +40,10 @@ class Output:
         return [line.decode(errors="replace") for line in list(self._lines)[-count:]]
 
     def _keep(self, lines: list[bytes]) -> None:
-        kept = [line for line in map(self._clean, lines) if line]
+        kept = [line for line in map(_clean, lines) if line]
         self._lines.extend(kept)
         with contextlib.suppress(OSError):
             self._write(b"".join(line + b"\n" for line in kept))
-
-    def _clean(self, line: bytes) -> bytes:
-        line = _CONTROLS.sub(b"", _ESCAPES.sub(b"", line))[:_LINE].rstrip()
-        return line.replace(self._secret, b"***") if self._secret else line
 
     def _write(self, text: bytes) -> None:
         """Opened anew each time: engines print little, and nobody has to close it."""
@@ -59,3 +54,7 @@ class Output:
             os.write(file, text)
         finally:
             os.close(file)
+
+
+def _clean(line: bytes) -> bytes:
+    return _CONTROLS.sub(b"", _ESCAPES.sub(b"", line))[:_LINE].rstrip()

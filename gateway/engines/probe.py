@@ -1,14 +1,13 @@
 """Asking an engine over HTTP whether it works, at the pace that its state asks for."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.backend import Launch
 from gateway.engines.listener import find_foreigner
 from gateway.engines.run import Run
-from gateway.engines.states import Answered, Event, Exited, Misplaced, Missed, State
+from gateway.engines.states import Answered, Event, Misplaced, Missed, State
 from gateway.tasks import spawn
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Watch:
         self._prober = prober
 
     async def keep(self, state: Callable[[], State], tell: Callable[[Event], None]) -> None:
-        """Tell what happens to the run until it is over; its end is told last. `state` is the engine's of now."""
+        """Tell what the probes find until the run is over. `state` is the engine's of now."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         over = self._run.over
@@ -67,7 +66,6 @@ class Watch:
             elif event := asking.result():
                 tell(event)
             await asyncio.wait([over], timeout=_pause(state(), loop.time() - started))
-        tell(Exited(over.result(), random.random()))
 
     async def _probe(self, state: State) -> Event | None:
         """Ask once. While the engine starts, the listener is looked at first: a stranger's is never asked anything."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.backend import AnyBackend, Launch
+from gateway.backend import AnyBackend
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
 from gateway.engines.output import Output
@@ -59,13 +59,13 @@ class Engine:
     def start(self) -> None:
         if self._owner is None:
             self._owner = spawn(self._own(), f"engine {self.name}")
-        self._events.put_nowait((Want(), None))
+        self._tell(Want(), None)
 
     async def stop(self) -> None:
         """End the engine; returns when its last process is gone."""
         if self._owner is None:
             return
-        self._events.put_nowait((Unwant(), None))
+        self._tell(Unwant(), None)
         while self.condition.state is not State.STOPPED:
             await self._turned.wait()
         self._owner.cancel()
@@ -152,7 +152,8 @@ class Engine:
             self.load_seconds = after.since - before.since
             _log.info("engine %s: ready after %.1f s", self.name, self.load_seconds)
         else:
-            _log.info("engine %s: %s %s", self.name, after.state.value, after.reason)
+            told = f"{after.state.value} ({after.reason})" if after.reason else after.state.value
+            _log.info("engine %s: %s", self.name, told)
 
     def _forget_run(self) -> None:
         if self.run is not None:
@@ -167,12 +168,14 @@ class Engine:
         try:
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
-            self.run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
+            run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
         except OSError as error:
-            self._events.put_nowait((Exited(f"could not be started: {error}", random.random()), None))
+            self._tell(Exited(f"could not be started: {error}", random.random()), None)
             return
-        spawn(self._attend(self.run, plan), f"watch over {load}")
-
-    async def _attend(self, run: Run, plan: Launch) -> None:
+        self.run = run
+        run.over.add_done_callback(lambda over: self._tell(Exited(over.result(), random.random()), run))
         watch = Watch(run, plan, self._backend.request_headers(), self._site.prober)
-        await watch.keep(lambda: self.condition.state, lambda event: self._events.put_nowait((event, run)))
+        spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
+
+    def _tell(self, event: Event, run: Run | None) -> None:
+        self._events.put_nowait((event, run))

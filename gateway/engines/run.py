@@ -88,16 +88,18 @@ async def _follow(
     """Attend the run to its end."""
     reading = spawn(_read_output(shim, run.output), f"output of {run.load}")
     lines = (first + await report.read()).decode(errors="replace").splitlines()
-    if run.pid and not any(line.startswith(("exit ", "signal ")) for line in lines):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)  # the shim was killed: its last duty is ours
-    await shim.wait()
-    await asyncio.wait([reading], timeout=_LAST_OUTPUT)
-    reading.cancel()
-    run.output.finish()
-    if run.pid:
-        leftovers.remove(run.pid)
-    run.over.set_result(_tell(lines))
+    try:
+        if run.pid and not any(line.startswith(("exit ", "signal ")) for line in lines):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)  # the shim was killed: its last duty is ours
+        await shim.wait()
+        await asyncio.wait([reading], timeout=_LAST_OUTPUT)
+        reading.cancel()
+        run.output.finish()
+        if run.pid:
+            leftovers.remove(run.pid)
+    finally:
+        run.over.set_result(_tell(lines))
 
 
 def _tell(lines: list[str]) -> str:
