@@ -73,7 +73,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         self._is_up = False
-        self._cut: asyncio.TimerHandle | None = None  # set once it drains
+        self._cut_at: float | None = None  # loop time; set once it drains
+        self._cut: asyncio.Handle
         self._config: Config
         self._server: HttpServer
         self._wallet: Wallet
@@ -136,7 +137,7 @@ class Worker:
 
     async def _listen(self) -> None:
         for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
-            if self._cut is None:
+            if self._cut_at is None:
                 await self._server.listen(socket.socket(fileno=descriptor), tls)
 
     def _receive(self, message: Any) -> Awaitable[Any] | None:
@@ -176,15 +177,16 @@ class Worker:
         if not self._is_up:
             self._end.set()
             return
-        cut = self._loop.time() + linger
-        if self._cut is None:
+        at = self._loop.time() + linger
+        if self._cut_at is None:
             self._server.stop_listening()
             spawn(self._finish(), "drain")
-        elif cut < self._cut.when():
+        elif at < self._cut_at:
             self._cut.cancel()
         else:
             return
-        self._cut = self._loop.call_at(cut, lambda: spawn(self._cut_off(), "cut off"))
+        self._cut_at = at
+        self._cut = self._loop.call_at(at, lambda: spawn(self._cut_off(), "cut off"))
 
     async def _finish(self) -> None:
         await self._server.drain(_GRACE)

@@ -109,3 +109,4 @@ async def test_the_oldest_of_more_than_four_generations_is_broken_off() -> None:
             assert await socket.recv() == "x"
             await socket.close()
             stream.cancel()
+        await asyncio.gather(*streams[1:], return_exceptions=True)
