@@ -16,6 +16,7 @@ from gateway.http.faults import ConnectFailed
 from gateway.http.origin import Origin
 from gateway.http.server import Request, ServerLimits
 from gateway.http.tls import CertificateFile, client_context, server_context
+from gateway.http.tunnel import TunnelEnd, splice
 from tests.gateway.http.peers import Site, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -200,3 +201,31 @@ async def test_a_handshake_that_does_not_come_is_dropped(site: Site, authority: 
     _, port = await site.serve(hello, ServerLimits(header_timeout=0.2), tls=tls)
     client = await site.client(port)
     assert await client.is_closed()
+
+
+async def test_a_tunnel_over_tls_ends_with_either_side(site: Site, authority: Authority) -> None:
+    """TLS cannot half-close: the end of one direction is the end of the tunnel."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nfirst ")
+        writer.write(await reader.readexactly(4))
+        await writer.drain()
+
+    upstream, ends = await site.upstream(script), []
+
+    async def handler(request: Request) -> None:
+        connection = await site.connect(upstream)
+        connection.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        await connection.response()
+        request.inform(101, [(b"connection", b"upgrade"), (b"upgrade", b"websocket")])
+        ends.append(await splice(request.upgrade(), connection, site.sweeper, 5.0))
+
+    _, port = await site.serve(handler, tls=server_context([authority.issue("localhost")]))
+    client = await site.client(port, ssl=client_context(authority.file), server_hostname="localhost")
+    await client.send(GET[:-2] + b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await client.head()
+    await client.send(b"data")
+    assert await client.rest() == b"first data"
+    client.close()
+    await eventually(lambda: ends == [TunnelEnd("upstream", 4, 10)])
