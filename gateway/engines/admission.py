@@ -32,9 +32,14 @@ class Admission:
         self.waiting: OrderedDict[Ticket, float] = OrderedDict()  # and since when
         self.service = 1.0  # seconds that a slot is held, smoothed
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the next to ask gets a slot at once."""
+        return not self.waiting and self._has_room()
+
     def ask(self, ticket: Ticket, time: float) -> bool | Full:
         """True: the slot is held from now on. False: it waits; `grant` will name it."""
-        if not self.waiting and self._has_room():
+        if self.is_free:
             self.held[ticket] = time
             return True
         if len(self.waiting) >= self.bound:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.engines.admission import Admission, Full, Ticket
 from gateway.engines.process import Engine
+from gateway.engines.run import Run
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Failed, Release, Slot
 from gateway.tasks import spawn
@@ -31,10 +32,14 @@ class Slots:
 
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
         """Failed: 1707, 1708, 1709, 1802 or 1808, or without a number for a request that left meanwhile."""
-        if not self.engine.condition.state.serves and len(self._asking) >= self.admission.bound + self.admission.slots:
-            return _tell(_full(len(self._asking), self.engine.load_seconds))
-        ticket = Ticket(writer, ask.request)
+        ticket, run = Ticket(writer, ask.request), self.engine.run
+        serves = run is not None and self.engine.condition.state.serves
         self._idle.clear()
+        if run is not None and serves and self.admission.is_free:
+            self.admission.ask(ticket, self._clock())
+            return self._hand_out(ticket, run)
+        if not serves and len(self._asking) >= self.admission.bound + self.admission.slots:
+            return _tell(_full(len(self._asking), self.engine.load_seconds))
         task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
         await asyncio.wait([task])
         self._asking.pop(ticket, None)
@@ -86,6 +91,9 @@ class Slots:
         queued = self._clock() - asked - loading
         run = await self.engine.ensure_ready(ask.load - loading)  # it may have ended meanwhile
         loading = self._clock() - asked - queued
+        return self._hand_out(ticket, run, queued, loading)
+
+    def _hand_out(self, ticket: Ticket, run: Run, queued: float = 0.0, loading: float = 0.0) -> Slot:
         self._loads[ticket] = run.load
         return Slot(f"http://127.0.0.1:{run.port}", run.load, queued, loading)
 
