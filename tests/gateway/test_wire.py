@@ -1,0 +1,196 @@
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError
+from gateway.wire import Usage, encode_object, is_deeper, parse_object, read_event, read_usage
+
+DEPTH = 64
+LONE = '{"a":"\\ud800"}'  # stdlib takes it, RFC 8259 (8.2) calls it unpredictable
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def number_of(body: bytes, depth: int = DEPTH) -> int:
+    """The number under which `body` is refused; 0 for a good one."""
+    try:
+        parse_object(body, depth)
+    except GatewayError as error:
+        return error.number
+    return 0
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+class Twice(Exception):
+    pass
+
+
+def read_strictly(body: bytes) -> dict[str, Any] | None:
+    """What the standard library makes of `body`; None if it is no JSON object. Raises Twice for a doubled member."""
+
+    def pair(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        pairs_seen.append(pairs)
+        return dict(pairs)
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)  # NaN and Infinity are no JSON
+
+    pairs_seen: list[list[tuple[str, Any]]] = []
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=pair, parse_constant=refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    if len(pairs_seen[-1]) != len(value):
+        raise Twice
+    return value
+
+
+@given(st.dictionaries(texts, values), st.booleans(), st.sampled_from([None, 2]))
+def test_an_object_comes_back_as_it_was(value: dict[str, Any], ascii_only: bool, indent: int | None) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    fields = parse_object(body, DEPTH)
+    assert {name: json.loads(bytes(raw)) for name, raw in fields.items()} == value
+    assert json.loads(encode_object(fields)) == value
+
+
+@given(st.lists(st.tuples(st.sampled_from(["model", "a", "b", "\u00e9", "\\u0061"]), values), min_size=1, max_size=5))
+def test_a_doubled_member_is_found_as_the_standard_library_finds_it(pairs: list[tuple[str, Any]]) -> None:
+    body = ("{" + ", ".join(f'"{name}" :{json.dumps(value)}' for name, value in pairs) + "}").encode()
+    try:
+        expected = 0 if read_strictly(body) is not None else 1210
+    except Twice:
+        expected = 1211
+    assert number_of(body) == expected
+
+
+_PIECES = ["{", "}", "[", "]", ":", ",", '"', "\\", '"a"', "1", "-", ".", "e9", "true", "null", " ", "\n", "\\u00e9",
+           "\\ud83d", "\\ude00", "\x01", "\x7f", "é", "NaN"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
+@example('{"a":1}')
+@example('{"a":"\\ud83d\\ude00"}')
+@example(LONE)
+@example('{"\\ud800":1}')
+@example('{"a":01}')
+@example('{"a":"\\q"}')
+@example('{"a":1,}')
+@example('{"a":1}{}')
+@example('\ufeff{"a":1}')
+@example("[]")
+@example("")
+def test_what_is_json_is_decided_as_by_the_standard_library(text: str) -> None:
+    body = text.encode()
+    try:
+        expected = read_strictly(body)
+    except Twice:
+        assert number_of(body) == 1211
+        return
+    assert number_of(body) == (0 if expected is not None else 1210)
+
+
+@given(st.binary(max_size=6))
+def test_bytes_that_are_not_utf8_are_refused_wherever_they_stand(data: bytes) -> None:
+    for body in (b'{"a":"' + data + b'"}', b'{"' + data + b'":1}', b'{"a":{"b":"' + data + b'"}}'):
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            assert number_of(body) == 1210
+
+
+def test_a_doubled_member_deep_inside_is_the_engines_business() -> None:
+    assert number_of(b'{"a":{"b":1,"b":2}}') == 0
+
+
+def test_the_doubled_member_is_named() -> None:
+    with pytest.raises(GatewayError) as caught:
+        parse_object(b'{"model":"a", "mod\\u0065l":"b"}', DEPTH)
+    assert (caught.value.number, caught.value.param) == (1211, "model")
+
+
+@given(values, st.integers(1, 6))
+def test_depth_is_measured_exactly(value: Any, limit: int) -> None:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    assert is_deeper(body, limit) == (depth_of(value) > limit)
+
+
+_TRAPS = ['"[[[["', '"]]"', '"\\"["', '"\\\\"', "[[]]", "{}", '{"[{":[[]]}', '"{}"']
+
+
+@given(st.lists(st.sampled_from(_TRAPS), max_size=9))
+def test_brackets_inside_strings_are_no_depth(items: list[str]) -> None:
+    text = "[" + ",".join(items * 200) + "]"  # so many that they are counted, not taken away
+    assert [is_deeper(text.encode(), limit) for limit in range(1, 6)] == [
+        depth_of(json.loads(text)) > limit for limit in range(1, 6)
+    ]
+
+
+@pytest.mark.parametrize(("depth", "number"), [(DEPTH, 0), (DEPTH + 1, 1212), (5_000, 1212), (200_000, 1212)])
+def test_depth_has_a_limit(depth: int, number: int) -> None:
+    assert number_of(b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}") == number
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"' + b"[" * 10_000_000 + b'"}',
+        b'{"a":[' + b",".join([b"[" * 50 + b"]" * 50] * 100_000) + b"]}",
+        b'{"a":["' + b"[" * 99 + b'"' + b',""' * 3_000_000 + b"]}",
+        b'{"a":["' + b"[" * 99 + b'\\"' * 4_900_000 + b'"]}',
+    ],
+    ids=["open", "stacks", "quotes", "escapes"],
+)
+def test_no_body_of_ten_megabytes_holds_a_worker_for_long(body: bytes) -> None:
+    started = time.process_time()
+    assert number_of(body) == 0
+    assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (b'{"usage":{"prompt_tokens":3,"completion_tokens":0}}', Usage(3, 0)),
+        (b'{"usage":{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":2}}}', (3, None, 2)),
+        (b'{"usage":null}', None),
+        (b'{"id":"x"}', None),
+        (b'{"usage":{"prompt_tokens":"3"}}', None),
+        (b"[1]", None),
+        (b"", None),
+        (b"\xff\xfe", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_usage_is_read_or_absent_never_an_error(body: bytes, usage: Any) -> None:
+    found = read_usage(body)
+    if isinstance(usage, tuple):
+        assert found is not None and found.prompt_tokens_details is not None
+        assert (found.prompt_tokens, found.completion_tokens, found.prompt_tokens_details.cached_tokens) == usage
+    else:
+        assert found == usage
+
+
+def test_an_event_tells_usage_choices_and_error() -> None:
+    event = read_event(b'{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1},"error":null,"x":[1]}')
+    assert event is not None and event.usage == Usage(1) and event.choices == [msgspec.Raw(b'{"delta":{}}')]
+    assert read_event(b"[DONE]") is None
+    assert read_event(b"\xff") is None
