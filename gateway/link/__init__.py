@@ -26,7 +26,6 @@ from gateway.link.messages import (
 from gateway.link.transport import Handler, Link, LinkClosed
 
 __all__ = [
-    "PROTOCOL",
     "Acquire",
     "Changed",
     "Command",
@@ -35,7 +34,6 @@ __all__ = [
     "Done",
     "Drain",
     "EndpointStates",
-    "EngineStates",
     "Failed",
     "Found",
     "Gone",

@@ -7,6 +7,7 @@ may ask. The first message of a child is `Hello`; another version of the code is
 
 import asyncio
 import contextlib
+import logging
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -23,6 +24,7 @@ Handler = Callable[[Any], Any]  # a message or an awaitable of one for a call; i
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[int, AnyMessage])
 _length = struct.Struct(">I")
+_log = logging.getLogger("tollkeeper")
 
 
 class LinkClosed(ConnectionError):
@@ -114,7 +116,11 @@ class Link(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_result(message)
             return
-        answer = self._handler(message)
+        try:
+            answer = self._handler(message)
+        except Exception as error:  # costs this answer, not the link: without it a worker must end
+            _log.exception("a %s failed", type(message).__name__)
+            answer = _describe(error)
         if isinstance(answer, Awaitable):
             spawn(self._answer(call, answer), f"link {type(message).__name__}")
         elif call > 0:
@@ -126,7 +132,7 @@ class Link(asyncio.Protocol):
         except Exception as error:
             if call == 0:
                 raise
-            result = Failed(str(error) or type(error).__name__)
+            result = _describe(error)
         if call > 0 and not self.closed:
             self._send(-call, result if result is not None else Done())
 
@@ -138,3 +144,7 @@ class Link(asyncio.Protocol):
                 future.exception()  # an abandoned call must not log "never retrieved"
         self._calls.clear()
         self._on_close()
+
+
+def _describe(error: Exception) -> Failed:
+    return Failed(str(error) or type(error).__name__)
