@@ -1,0 +1,66 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.errors import CATALOGUE, GatewayError
+
+# The ranges of the catalogue: category, usual status, and the type that OpenAI clients know.
+RANGES = {
+    10: ("AUTHENTICATION", {401, 400}, "authentication_error"),
+    11: ("AUTHORIZATION", {403}, "permission_error"),
+    12: ("VALIDATION", {400, 405, 408, 413, 415, 417, 431}, "invalid_request_error"),
+    13: ("NOT_FOUND", {404}, "invalid_request_error"),
+    14: ("CONFLICT", {409}, "invalid_request_error"),
+    15: ("RATE_LIMIT", {429, 400}, "rate_limit_error"),
+    16: ("STORE", {503}, "server_error"),
+    17: ("UPSTREAM", {502, 503}, "server_error"),
+    18: ("TIMEOUT", {504, 503, 408}, "server_error"),
+    19: ("INTERNAL", {500, 502, 503}, "server_error"),
+}
+
+
+@pytest.mark.parametrize("number", CATALOGUE)
+def test_every_entry_keeps_to_its_range(number: int) -> None:
+    entry = CATALOGUE[number]
+    category, statuses, kind = RANGES[number // 100]
+    assert (entry.number, entry.category, entry.type) == (number, category, kind)
+    assert entry.status in statuses
+    assert entry.title and entry.cure.endswith((".", "…")) and not entry.title.endswith(".")
+
+
+def test_codes_are_slugs_and_none_stands_twice() -> None:
+    codes = [entry.code for entry in CATALOGUE.values()]
+    assert len(set(codes)) == len(codes)
+    assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
+
+
+def test_the_envelope_is_the_one_that_clients_know() -> None:
+    error = GatewayError(1501, "Wait.", param="model", details={"limit": 3}, headers={"Retry-After": "2"})
+    body = error.body("abc", datetime(2026, 11, 21, 10, 30, tzinfo=UTC))
+    assert json.loads(body) == {
+        "error": {
+            "message": "Wait.", "type": "rate_limit_error", "param": "model", "code": "rate_limit_exceeded",
+            "number": 1501, "category": "RATE_LIMIT", "details": {"limit": 3},
+        },
+        "meta": {"request_id": "abc", "timestamp": "2026-11-21T10:30:00Z", "documentation_url": "/errors/1501"},
+    }  # fmt: skip
+    assert b"\n" not in body, "it must fit into one `data:` line"
+    assert (error.status, error.headers) == (429, {"Retry-After": "2"})
+
+
+def test_without_a_message_the_catalogue_speaks() -> None:
+    error = GatewayError(1301)
+    assert error.message == "No route has this path. Check the path; the gateway's routes are closed."
+    assert str(error).startswith("1301 ")
+
+
+def test_the_time_is_now_where_none_is_given() -> None:
+    stamp = json.loads(GatewayError(1900).body("x"))["meta"]["timestamp"]
+    age = datetime.now(UTC) - datetime.fromisoformat(stamp)
+    assert 0 <= age.total_seconds() < 5
+
+
+def test_a_number_must_stand_in_the_catalogue() -> None:
+    with pytest.raises(KeyError):
+        GatewayError(9999)
