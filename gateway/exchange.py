@@ -1,12 +1,15 @@
 """One request and its answer, as plugins and the core see them. Every field has one writer, named beside it."""
 
 import enum
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.errors import GatewayError
+
+_is_header_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch  # RFC 9110, 5.5, as Latin-1
 
 
 class Credential(msgspec.Struct, frozen=True, array_like=True):
@@ -145,9 +148,9 @@ class Exchange:
         return None if value is None else value.decode("latin-1")
 
     def set_header(self, name: str, value: str) -> None:
-        """Add a header to whatever answer the client gets, a refusal included."""
-        if "\r" in value or "\n" in value:
-            raise ValueError(f"header {name} holds a line break")
+        """Add a header to whatever answer the client gets, a refusal included. Raises ValueError for a bad value."""
+        if not _is_header_value(value):
+            raise ValueError(f"the header {name} cannot hold {value!r}")
         self.lines.append(f"{name}: {value}\r\n")
 
     def set_field(self, name: str, value: Any) -> None:
