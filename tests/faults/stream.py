@@ -27,8 +27,8 @@ async def sse_fast(peer: Peer, request: Request, order: Order) -> None:
 
 @fault
 async def drip(peer: Peer, request: Request, order: Order) -> None:
-    """One byte of an endless event every `interval` seconds (F08)."""
-    await peer.send(STREAM_HEAD + chunk(b"data: "))
+    """A whole event, then one byte of an endless one every `interval` seconds (F08)."""
+    await peer.send(STREAM_HEAD + chunk(event("one")) + chunk(b"data: "))
     while True:
         await peer.send(chunk(b"a"))
         await peer.pause(order.number("interval", 1))

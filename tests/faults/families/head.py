@@ -6,7 +6,7 @@ _VERSIONS = (b"", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/3.0", b"HTTP/1.1.1", b"http/1
              b"HTTPS/1.1",
              b"HTTP/1.10", b"HTTP/x.y", b"HTTP/1", b"HTTP/1.", b"HTTP/.1", b"HTTP/-1.1", b"HTTP/1,1", b"HTTP\\1.1",
              b"ICY/1.0",
-             b"RTSP/1.0", b"HTTP/\xff.1", b"HTTP/01.1", b"HTTP/1.1 x", b"HTTP/1.1\x00", b"1.1")  # fmt: skip
+             b"HTTP/\xff.1", b"HTTP/01.1", b"HTTP/1.1 x", b"HTTP/1.1\x00", b"1.1")  # fmt: skip
 _METHODS = (b"post", b"TRACE", b"CONNECT", b"PROPFIND", b"PRI", b"FOO", b"POSTPOST", b"GETPOST", b"P", b"",
             b"\xc2\xa0POST",
             b"POST\xe2\x80\x8b", b"X" * 300)  # fmt: skip

@@ -45,7 +45,8 @@ def target(template: Template) -> Cases:
             ("last", b"/v1/chat/completions/%c"),
             ("front", b"%c/v1/chat/completions"),
         ):
-            yield f"target-{name}-byte-{byte:02x}", template.send(line=b"POST %b HTTP/1.1" % (place % byte))
+            if (name, byte) != ("front", 0x20):  # two spaces, which a lenient reader may take for one (RFC 9112, 3)
+                yield f"target-{name}-byte-{byte:02x}", template.send(line=b"POST %b HTTP/1.1" % (place % byte))
     for byte in (*range(0x09), *range(0x0B, 0x0D), *range(0x0E, 0x20), 0x7F):
         yield f"query-byte-{byte:02x}", template.send(line=b"POST %b?a%c HTTP/1.1" % (template.path, byte))
     for whole in _WHOLE:
