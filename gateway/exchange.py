@@ -24,6 +24,11 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     routes: tuple[str, ...] = ()
     key_models: tuple[str, ...] = ()  # the key's own, which narrow them further
     key_routes: tuple[str, ...] = ()
+    is_scoped: bool = False  # any of the four patterns is given
+
+    def __post_init__(self) -> None:
+        scoped = bool(self.models or self.routes or self.key_models or self.key_routes)
+        msgspec.structs.force_setattr(self, "is_scoped", scoped)
 
 
 class Reply:

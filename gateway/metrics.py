@@ -106,7 +106,7 @@ class Board:
     """The counting side. Indexes are made once (by label values in the order of the definition) and kept.
 
     `add` is for counters and gauges, `observe` for histograms. Where a metric has too many series, or the memory is
-    full, `index` returns the one series whose labels are all `other`.
+    full, `index` returns the one series whose labels are all `other`. `slots` may be added to in place.
     """
 
     def __init__(self, file: int) -> None:
@@ -114,7 +114,7 @@ class Board:
         self._memory = mmap.mmap(file, _DIRECTORY + 8 * _SLOTS)
         view = memoryview(self._memory)
         self._length = view[:8].cast("Q")
-        self._slots = view[_DIRECTORY:].cast("d")
+        self.slots = view[_DIRECTORY:].cast("d")
         self._indexes: dict[tuple[str, ...], int] = {}
         self._bounds: dict[int, tuple[float, ...]] = {}
         self._count: dict[str, int] = {}
@@ -126,12 +126,12 @@ class Board:
         return found if found is not None else self._allocate(BY_NAME[name], labels)
 
     def add(self, index: int, value: float = 1.0) -> None:
-        self._slots[index] += value
+        self.slots[index] += value
 
     def observe(self, index: int, value: float) -> None:
-        bounds = self._bounds[index]
-        self._slots[index + bisect_left(bounds, value)] += 1.0
-        self._slots[index + len(bounds) + 1] += value
+        bounds, slots = self._bounds[index], self.slots
+        slots[index + bisect_left(bounds, value)] += 1.0
+        slots[index + len(bounds) + 1] += value
 
     def _allocate(self, metric: Metric, labels: tuple[str, ...]) -> int:
         if len(labels) != len(metric.labels):

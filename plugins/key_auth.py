@@ -9,11 +9,10 @@ of a high-entropy secret: looking the digest up in a dictionary tells nothing ab
 comparison can leak how much of a guess was right.
 """
 
-from collections.abc import Awaitable
 from hashlib import sha256
 
 from gateway.errors import GatewayError
-from gateway.plugin import BasePlugin, BaseSettings, Exchange, Services
+from gateway.plugin import BasePlugin, BaseSettings, Credential, Exchange, Services
 
 _LONGEST = 8192  # bytes of a header that may hold a key
 _PLAIN = (b"x-api-key", b"api-key")
@@ -37,7 +36,7 @@ class Plugin(BasePlugin[Settings]):
         if key is None:
             return
         found = self._directory.look_up(sha256(key).digest())
-        credential = await found if isinstance(found, Awaitable) else found
+        credential = found if found is None or isinstance(found, Credential) else await found
         if credential is None:
             raise GatewayError(1002, headers=_CHALLENGE)
         if credential.expires and credential.expires <= self._clock.wall():
@@ -47,7 +46,9 @@ class Plugin(BasePlugin[Settings]):
     def _find_key(self, exchange: Exchange) -> bytes | None:
         """The one key of the request, None if it has none of this plugin's kind."""
         head = exchange.head
-        keys = [key for value in head.get_all(b"authorization") if (key := self._read(value)) is not None]
+        keys: list[bytes] = []
+        if head.get(b"authorization") is not None:
+            keys = [key for value in head.get_all(b"authorization") if (key := self._read(value)) is not None]
         for name in _PLAIN:
             if head.get(name) is not None:
                 keys += head.get_all(name)

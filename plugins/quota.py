@@ -17,7 +17,6 @@ is what is left.
 import ipaddress
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable
 from typing import Literal
 
 from gateway.errors import GatewayError
@@ -51,19 +50,28 @@ class Settings(BaseSettings, frozen=True):
 class Bill:
     """A tier applied to one caller: its limits as an account, and what the headers need of it."""
 
-    __slots__ = ("account", "burst", "month_at", "pace", "policy", "rate", "rate_at", "tier")
+    __slots__ = ("account", "burst", "fixed", "month_at", "pace", "rate_at", "tier")
 
-    def __init__(self, name: str, tier: Tier, subject: str) -> None:
+    def __init__(self, name: str, tier: Tier, subject: str, families: tuple[Family, ...]) -> None:
         limits: list[Rate | Quota] = []
         self.tier = name
         self.rate_at = self.month_at = -1  # places among the limits
-        self.rate = tier.rate.count
-        self.burst = tier.burst if tier.burst is not None else max(1, self.rate * 3 // 2)
-        self.pace = f"{self.rate} requests per {_PERIODS.get(tier.rate.period, f'{tier.rate.period} s')}"
-        self.policy = f'"{name}";q={self.rate};w={tier.rate.period}'
+        rate, period = tier.rate.count, tier.rate.period
+        self.burst = tier.burst if tier.burst is not None else max(1, rate * 3 // 2)
+        self.pace = f"{rate} requests per {_PERIODS.get(period, f'{period} s')}"
+        self.fixed = f"X-Quota-Tier: {name}\r\n"  # header lines that are always the same
         if not tier.rate.unlimited:
             self.rate_at = len(limits)
-            limits.append(Rate(f"rate:{name}:{subject}", self.rate, tier.rate.period * 1_000_000, self.burst))
+            limits.append(Rate(f"rate:{name}:{subject}", rate, period * 1_000_000, self.burst))
+            self.fixed += "".join(
+                line
+                for family, line in (
+                    ("classic", f"X-RateLimit-Limit: {self.burst}\r\n"),
+                    ("openai", f"x-ratelimit-limit-requests: {self.burst}\r\n"),
+                    ("ietf", f'RateLimit-Policy: "{name}";q={rate};w={period}\r\n'),
+                )
+                if family in families
+            )
         if tier.monthly is not None:
             self.month_at = len(limits)
             limits.append(Quota(f"month:{subject}", tier.monthly))
@@ -89,7 +97,7 @@ class Plugin(BasePlugin[Settings]):
             return
         try:
             taken = self._ledger.take(account, exchange.id, exchange.cost)
-            answer = await taken if isinstance(taken, Awaitable) else taken
+            answer = taken if isinstance(taken, Charge | Denial) else await taken
         except LedgerDown:
             raise GatewayError(1601, headers={"Retry-After": "1"}) from None
         if isinstance(answer, Denial):
@@ -115,7 +123,7 @@ class Plugin(BasePlugin[Settings]):
         subject = _subject(exchange, tier.by)
         bill = self._bills.get((name, subject))
         if bill is None:
-            bill = self._bills[name, subject] = Bill(name, tier, subject)
+            bill = self._bills[name, subject] = Bill(name, tier, subject, self.settings.headers)
             if len(self._bills) > _ACCOUNTS:
                 self._bills.popitem(last=False)
         return bill
@@ -143,29 +151,22 @@ class Plugin(BasePlugin[Settings]):
 
     def _describe(self, bill: Bill, standings: tuple[Standing, ...]) -> str:
         """The header families, in one piece. Remaining units are rounded down, times up."""
-        lines = [f"X-Quota-Tier: {bill.tier}\r\n"]
+        text = bill.fixed
         if bill.month_at >= 0:
-            lines.append(f"X-Quota-Monthly-Remaining: {standings[bill.month_at].remaining // 1000}\r\n")
+            text += f"X-Quota-Monthly-Remaining: {standings[bill.month_at].remaining // 1000}\r\n"
         if bill.rate_at < 0:
-            return "".join(lines)
-        standing = standings[bill.rate_at]
+            return text
+        standing, families = standings[bill.rate_at], self.settings.headers
         left, seconds = standing.remaining // 1000, standing.reset_us / 1e6
-        families = self.settings.headers
         if "classic" in families:
-            lines.append(
-                f"X-RateLimit-Limit: {bill.burst}\r\nX-RateLimit-Remaining: {left}\r\n"
-                f"X-RateLimit-Reset: {math.ceil(self._clock.wall() + seconds)}\r\n"
-            )
+            reset = math.ceil(self._clock.wall() + seconds)
+            text += f"X-RateLimit-Remaining: {left}\r\nX-RateLimit-Reset: {reset}\r\n"
         if "openai" in families:
-            lines.append(
-                f"x-ratelimit-limit-requests: {bill.burst}\r\nx-ratelimit-remaining-requests: {left}\r\n"
-                f"x-ratelimit-reset-requests: {_go_duration(seconds)}\r\n"
-            )
+            reset_in = _go_duration(seconds)
+            text += f"x-ratelimit-remaining-requests: {left}\r\nx-ratelimit-reset-requests: {reset_in}\r\n"
         if "ietf" in families:
-            lines.append(
-                f'RateLimit-Policy: {bill.policy}\r\nRateLimit: "{bill.tier}";r={left};t={math.ceil(seconds)}\r\n'
-            )
-        return "".join(lines)
+            text += f'RateLimit: "{bill.tier}";r={left};t={math.ceil(seconds)}\r\n'
+        return text
 
 
 def _whole_limit(bill: Bill) -> int:

@@ -30,8 +30,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "_first", "chunked", "content_length", "expect_continue", "headers", "host", "keep_alive", "method", "path",
-        "query", "target", "upgrade", "version",
+        "_first", "chunked", "content_length", "expect_continue", "get", "headers", "host", "keep_alive", "method",
+        "path", "query", "target", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(self, method: str, target: bytes, version: str, headers: Headers) -> None:
@@ -46,11 +46,11 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.host = b""
-        self._first = dict(headers)
+        self._index(dict(headers))
 
-    def get(self, name: bytes) -> bytes | None:
-        """The first value of a lower-case name."""
-        return self._first.get(name)
+    def _index(self, first: dict[bytes, bytes]) -> None:
+        self._first = first
+        self.get = first.get  # no method of ours in between: it is called a dozen times a request
 
     def get_all(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
@@ -88,7 +88,8 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> R
     head = RequestHead(method.decode("ascii"), target, version, headers)
     first = head._first
     if len(first) != len(headers):
-        head._first = first = _first_values(headers)
+        first = _first_values(headers)
+        head._index(first)
     host = first.get(b"host")
     if target.startswith(b"/"):
         head.path, head.query = _targets[target]

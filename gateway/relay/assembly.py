@@ -100,9 +100,11 @@ class _Assembler:
 
 
 def _require_identity(exchange: Exchange) -> None:
-    if exchange.credential is None:
+    credential = exchange.credential
+    if credential is None:
         raise GatewayError(1001, headers={"WWW-Authenticate": "Bearer"})
-    _check_scope(exchange)
+    if credential.is_scoped:
+        _check_scope(exchange)
 
 
 def _check_scope(exchange: Exchange) -> None:

@@ -20,6 +20,7 @@ from gateway.relay.places import Places
 from gateway.relay.route import Route
 from gateway.relay.target import Target, explain_failure
 from gateway.settings.schema import Config
+from gateway.wire import Usage, read_usage
 
 _EVENTS = b"text/event-stream"
 _BLAME_BYTES = 4096
@@ -69,8 +70,11 @@ class Carriage:
             assert exchange.upstream is not None
             exchange.upstream.status = head.status
             exchange.reply = Reply(head.status, response_headers(head))
+            exchange.status = head.status
             if head.status == 101:
                 await self._tunnel(exchange, route, passage, conclude)
+            elif route.chain.leaves_answers and _is_whole(exchange, passage, head):
+                self._hand_on(exchange, passage, conclude)
             else:
                 await self._relay(exchange, route, passage, head, conclude)
         except asyncio.CancelledError:
@@ -83,6 +87,20 @@ class Carriage:
             self._running.pop(exchange, None)
             self._forwarder.budget.live -= 1
             passage.finish()
+
+    def _hand_on(self, exchange: Exchange, passage: Passage, conclude: Conclude) -> None:
+        """An answer that came in one piece, and that no plugin wants to see: most are."""
+        connection, reply = passage.connection, exchange.reply
+        assert connection is not None and reply is not None
+        body = connection.body()
+        exchange.answered = self._now()
+        exchange.sent = len(body)
+        usage = read_usage(body) if exchange.fields is not None else None
+        self._judge(exchange, passage, usage, (len(body) + 3) // 4, body)
+        self._describe(exchange)
+        conclude(exchange)
+        lines = "".join(exchange.lines).encode("latin-1")
+        exchange.request.respond(reply.status, reply.headers, body, lines)
 
     async def _relay(
         self, exchange: Exchange, route: Route, passage: Passage, head: ResponseHead, conclude: Conclude
@@ -106,7 +124,10 @@ class Carriage:
             self._give_up(exchange, answer, GatewayError(1901), conclude)
             return
         exchange.answered = self._now()
-        self._judge(exchange, passage, answer, last)
+        self._judge(exchange, passage, answer.usage(), answer.delivered(), last)
+        if answer.events is not None and answer.events.failed:
+            exchange.outcome = Outcome.BROKEN
+            exchange.error = GatewayError(1705)
         answer.close(last, lambda: conclude(exchange))
 
     def _is_broken_off(self, exchange: Exchange) -> bool:
@@ -135,7 +156,6 @@ class Carriage:
             exchange.lines.append("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n")
         elif (exchange.fields is not None or head.status >= 500) and exchange.method != "HEAD":
             answer.hold()
-        exchange.status = head.status
         return answer
 
     async def _take(self, exchange: Exchange, route: Route, passage: Passage, answer: Answer) -> bytes:
@@ -161,13 +181,12 @@ class Carriage:
             raise Truncated("the stream ended without saying that it is over", got=True)
         return last
 
-    def _judge(self, exchange: Exchange, passage: Passage, answer: Answer, last: bytes) -> None:
+    def _judge(self, exchange: Exchange, passage: Passage, usage: Usage | None, delivered: int, body: bytes) -> None:
         """Outcome, tokens and blame of an answer that came whole (outcomes table)."""
         status, target = exchange.status, passage.target
-        usage = answer.usage()
         if status >= 500:
             exchange.outcome = Outcome.UPSTREAM_FAILED
-            self._forwarder.report(passage, target.backend.blame(status, last[:_BLAME_BYTES]))
+            self._forwarder.report(passage, target.backend.blame(status, body[:_BLAME_BYTES]))
             return
         self._places.clear(target.name, passage.url)
         if status >= 400:
@@ -176,11 +195,8 @@ class Carriage:
                 count_tokens(exchange, usage, 0)
             return
         exchange.outcome = Outcome.COMPLETE
-        if answer.events is not None and answer.events.failed:
-            exchange.outcome = Outcome.BROKEN
-            exchange.error = GatewayError(1705)
         if exchange.fields is not None:
-            count_tokens(exchange, usage, answer.delivered())
+            count_tokens(exchange, usage, delivered)
 
     def _describe(self, exchange: Exchange) -> None:
         """Optional answer headers, worked out when the head leaves."""
@@ -207,7 +223,6 @@ class Carriage:
         own = [tuple(line.strip().encode("latin-1").split(b": ", 1)) for line in "".join(exchange.lines).splitlines()]
         upgrade = [(b"connection", b"upgrade"), (b"upgrade", request.head.upgrade or b"")]
         request.inform(101, [*upgrade, *reply.headers, *own])
-        exchange.status = 101
         exchange.first_byte = self._now()
         connection.total_deadline = math.inf
         del self._running[exchange]  # the server says goodbye to tunnels
@@ -215,3 +230,12 @@ class Carriage:
         exchange.sent = end.to_client
         exchange.outcome = Outcome.COMPLETE
         conclude(exchange)
+
+
+def _is_whole(exchange: Exchange, passage: Passage, head: ResponseHead) -> bool:
+    """Whether all of the answer is here, and it is no stream of events."""
+    connection = passage.connection
+    assert connection is not None
+    if not connection.complete or exchange.method == "HEAD":
+        return False
+    return exchange.fields is None or not (head.get(b"content-type") or b"").startswith(_EVENTS)

@@ -27,6 +27,7 @@ class Chain(msgspec.Struct, frozen=True):
     chunk: tuple[Hook, ...]
     log: tuple[Hook, ...]
     buffers: bool
+    leaves_answers: bool  # no plugin looks at them
     names: tuple[str, ...]
 
 
@@ -42,12 +43,15 @@ def compile_chain(
         plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
     steps = list(_order(plugins, check_identity, read_body, body_wanted))
     parts = [plugin for _, plugin in plugins]
+    response = tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response"))
+    chunk = _plain(parts, "chunk")
     return Chain(
         access=tuple((iscoroutinefunction(hook), hook) for _, hook in steps),
-        response=tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response")),
-        chunk=_plain(parts, "chunk"),
+        response=response,
+        chunk=chunk,
         log=_plain(parts, "log"),
         buffers=any(plugin.buffers for plugin in parts),
+        leaves_answers=not (response or chunk),
         names=tuple(name for name, _ in steps),
     )
 

@@ -124,7 +124,8 @@ class Relay:
         entry = exchange.entry
         if entry is None:
             raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
-        if not may_use_model(exchange.credential, entry.name):
+        credential = exchange.credential
+        if credential is not None and credential.is_scoped and not may_use_model(credential, entry.name):
             raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
         target: Target = self._directions.targets[entry.backend]
         name = entry.upstream or target.backend.model_name(entry.name)

@@ -28,6 +28,8 @@ class Tally:
 
     def __init__(self, board: Board, registry: Registry) -> None:
         self._board = board
+        self._slots = board.slots
+        self._observe = board.observe
         self._registry = registry
         self._series: dict[_Key, _Series] = {}
         self._inflight: dict[str, int] = {}
@@ -42,21 +44,22 @@ class Tally:
 
     def close(self, exchange: Exchange, now: float, first: float, overhead: float) -> None:
         """The request is over. `first` is the moment of the first byte, 0 for none; `overhead` seconds of ours."""
-        board, upstream, tokens = self._board, exchange.upstream, exchange.tokens
+        upstream, tokens = exchange.upstream, exchange.tokens
         backend = upstream.backend if upstream is not None else ""
         key = (exchange.route, exchange.model, exchange.tier, exchange.status // 100, backend)
         series = self._series.get(key) or self._make(key)
-        board.add(series.requests)
-        board.observe(series.seconds, now - exchange.received)
-        board.observe(self._overhead, overhead)
+        slots, observe = self._slots, self._observe
+        slots[series.requests] += 1.0
+        observe(series.seconds, now - exchange.received)
+        observe(self._overhead, overhead)
         if exchange.forwarded:
-            board.add(series.inflight, -1.0)
-            board.observe(series.upstream, (exchange.answered or now) - exchange.forwarded)
+            slots[series.inflight] -= 1.0
+            observe(series.upstream, (exchange.answered or now) - exchange.forwarded)
             if first:
-                board.observe(series.first_token, first - exchange.received)
+                observe(series.first_token, first - exchange.received)
         if tokens.source != "none":
-            board.add(series.prompt, tokens.prompt)
-            board.add(series.completion, tokens.completion)
+            slots[series.prompt] += tokens.prompt
+            slots[series.completion] += tokens.completion
         if exchange.error is not None:
             self._count_error(exchange, backend)
 

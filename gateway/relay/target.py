@@ -58,7 +58,8 @@ class Target:
         head: RequestHead = exchange.request.head
         fields = request_headers(head) if self.passes else _only_content(head)
         if exchange.fields is not None or self._replaced:
-            fields = [field for field in fields if field[0] != b"accept-encoding" and field[0] not in self._replaced]
+            dropped = self._replaced
+            fields = [field for field in fields if field[0] != b"accept-encoding" and field[0] not in dropped]
         identity = _identify(exchange) if self.identity else b""
         if head.upgrade is not None:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
