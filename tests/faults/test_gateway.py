@@ -120,7 +120,8 @@ def _ask(fault: str, stream: bool = False, model: bytes = b"m") -> bytes:
     [
         ("rst-head", 502), ("fin-head", 502), ("rst-midhead", 502), ("cl-short", 502), ("garbage", 502),
         ("dup-te", 502), ("two-lengths", 502), ("bighead", 502), ("manyheads", 502), ("hang", 504), ("http10", 200),
-        ("interim", 200),        ("trailers", 200), ("race", 200), ("cl-long", 200), ("redirect", 307), ("early", 413), ("slow; delay=0.2", 200),
+        ("interim", 200),        ("trailers", 200), ("race", 200), ("cl-long", 200), ("redirect", 307), ("early", 413),
+        ("slow; delay=0.2", 200),
     ],
 )  # fmt: skip
 def test_faults_before_the_first_byte_have_a_status(gateway: int, fault: str, status: int) -> None:

@@ -1,0 +1,3 @@
+"""What is installed in `work` has tests of its own, which are not ours to run."""
+
+collect_ignore = ["work"]
