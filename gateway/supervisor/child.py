@@ -45,6 +45,10 @@ class Child:
         if not self._ready.done():
             self._ready.set_result(None)
 
+    @property
+    def was_ready(self) -> bool:
+        return self._ready.done() and self._ready.exception() is None
+
     def fail(self, reason: str) -> None:
         """It cannot do its work, or has ended."""
         if not self._ready.done():

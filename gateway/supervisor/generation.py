@@ -148,7 +148,8 @@ class Generation:
         self.workers.remove(worker)
         lived = self._now() - self._started.pop(worker.name)
         self._shared.fold.retire(worker.name)
-        self._shared.desk.bury(worker.name)
+        if worker.was_ready:  # else it has charged nothing, and may have left no journal that could be settled
+            self._shared.desk.bury(worker.name)
         if self._ending or len(self.workers) >= self._count:
             return
         _log.error("%s died: %s", worker.name, describe_exit(worker.code or 0))

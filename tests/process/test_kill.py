@@ -1,0 +1,143 @@
+"""SIGKILL to any process, under load: what is lost is what it held, and nothing survives that should not."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sqlite3
+import time
+
+import pytest
+
+from tests.harness import Gateway, config, eventually, is_alive, running_gateway
+from tests.load import Client, Load, chat
+from tests.process.test_exactness import check_books, mixed
+from tests.streams import read_stream
+
+LONG = chat(stream=True, chunks=400, chunk_delay=0.05)
+
+
+async def test_requests_of_killed_workers_are_booked() -> None:
+    with running_gateway(config(), workers=2) as gateway:
+        await kill_workers(gateway, 3)
+
+
+async def kill_workers(gateway: Gateway, kills: int) -> None:
+    """Kill workers under load, one after another, each when there are two; then look at the books."""
+    load = Load(gateway.address, gateway.key("monthly"), mixed, pause=0.002)
+    load.start(8)
+    streams = {f"stream-{n}": asyncio.create_task(read_stream(gateway, LONG, f"stream-{n}")) for n in range(4)}
+    await asyncio.sleep(1.6)  # the long streams have written a progress record
+    for _ in range(kills):
+        workers = await asyncio.to_thread(eventually, lambda: both_serve(gateway), 10.0)
+        before = load.asked
+        os.kill(random.choice(workers), signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda before=before: load.asked > before + 40, 10.0)
+    for pid in gateway.workers():
+        os.kill(pid, signal.SIGKILL)  # whoever still holds one of the long streams
+    cut = dict(zip(streams, await asyncio.gather(*streams.values()), strict=True))
+    await asyncio.to_thread(eventually, lambda: both_serve(gateway), 10.0)
+    await load.stop()
+    load.cut |= dict.fromkeys(streams, "long")
+    assert len(load.cut) > len(streams), "no request was hit"
+    await check_books(gateway, load)
+    rows = {row["request_id"]: row for row in gateway.rows()}
+    for name in load.cut:
+        if name in rows and name not in streams:
+            assert rows[name]["outcome"] in ("worker_lost", "complete", "left"), dict(rows[name])
+    for name, (received, is_cut) in cut.items():
+        assert is_cut
+        check_lost_stream(rows[name], received.count(b"data: "))
+
+
+def both_serve(gateway: Gateway) -> list[int]:
+    workers = gateway.workers()
+    return workers if len(workers) == 2 else []
+
+
+def check_lost_stream(row: sqlite3.Row, events: int) -> None:
+    """Tokens are the prompt and what was delivered by the last progress record, at most about a second before."""
+    assert (row["outcome"], row["error"], row["units"]) == ("worker_lost", 1903, 1000)
+    assert row["tokens_source"] == "estimated" and row["tokens_in"] > 0
+    assert events - 30 <= row["tokens_out"] <= events + 1, (dict(row), events)
+
+
+async def test_nothing_survives_the_supervisor() -> None:
+    with running_gateway(config(), workers=2) as gateway:
+        address = gateway.address
+        streams = [asyncio.create_task(read_stream(gateway, LONG)) for _ in range(8)]
+        await asyncio.sleep(0.3)
+        gateway.kill()
+        killed = time.monotonic()
+        await asyncio.to_thread(eventually, lambda: not gateway.survivors(), 6.0, "no survivors")
+        assert time.monotonic() - killed < 6
+        for received, is_cut in await asyncio.gather(*streams):
+            assert is_cut
+            assert b"[DONE]" not in received
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 1)
+        assert not listens(gateway.status_url.rpartition(":")[2])
+
+
+def listens(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+async def test_a_killed_worker_costs_what_it_held_and_is_replaced_within_a_second() -> None:
+    with running_gateway(config(), workers=2) as gateway:
+        load = Load(gateway.address, gateway.key("open"), lambda n: chat())
+        load.start(8)
+        await asyncio.sleep(0.5)
+        victim = gateway.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        await asyncio.to_thread(eventually, lambda: len(set(gateway.workers()) - {victim}) == 2, 3.0)
+        assert time.monotonic() - killed < 1.5
+        await asyncio.sleep(0.5)
+        await load.stop()
+        assert len(load.cut) <= 8
+        assert set(load.statuses) == {200}
+        assert gateway.metrics()["tollkeeper_worker_restarts_total"] == 1
+
+
+async def test_control_is_restarted_without_a_request_noticing() -> None:
+    """Known keys need no control; a key that must be looked up meanwhile waits for its successor."""
+    with running_gateway(config(), workers=2) as gateway:
+        made = await asyncio.to_thread(
+            gateway.command, "key.new", consumer="bob", tier="open"
+        )
+        load = Load(gateway.address, gateway.key("open"), lambda n: chat())
+        load.start(8)
+        pid = gateway.control_pid()
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda: not is_alive(pid))
+        newcomer = Client(gateway.address, made["key"])
+        answer = await newcomer.ask(chat())
+        assert answer.status == 200
+        stranger = Client(gateway.address, "tk_nobody_knows_this")
+        assert (await stranger.ask(chat())).status == 401
+        stranger.close()
+        assert gateway.control_pid() != pid
+        await load.stop()
+        load.check_flawless()
+        await asyncio.to_thread(eventually, lambda: len(gateway.rows()) >= load.asked + 2)
+        newcomer.close()
+
+
+async def test_a_killed_engine_breaks_its_streams_and_comes_back() -> None:
+    with running_gateway(config()) as gateway:
+        stream = asyncio.create_task(read_stream(gateway, LONG, "struck"))
+        await asyncio.sleep(0.5)
+        os.kill(gateway.engine_pids()[0], signal.SIGKILL)
+        received, is_cut = await stream
+        assert is_cut
+        assert b"[DONE]" not in received
+        assert b'"number":1711' in received
+        client = Client(gateway.address, gateway.key("open"))
+        assert (await client.ask(chat())).status == 200  # it waited for the engine
+        client.close()
+        await asyncio.to_thread(eventually, lambda: gateway.query("SELECT 1 FROM requests WHERE request_id = 'struck'"))
+        (row,) = gateway.query("SELECT * FROM requests WHERE request_id = 'struck'")
+        assert (row["outcome"], row["error"], row["tokens_source"]) == ("engine_died", 1711, "estimated")
