@@ -46,7 +46,7 @@ class Plugin(BasePlugin[Settings]):
     def access(self, exchange: Exchange) -> Reply | None:
         origin = exchange.header("origin")
         if not self._any:
-            exchange.set_header("Vary", "Origin")
+            exchange.lines.append("Vary: Origin\r\n")
         if origin is None:
             return None
         is_preflight = exchange.method == "OPTIONS" and exchange.header("access-control-request-method") is not None

@@ -40,11 +40,12 @@ class BodyReader:
         asked = _decode(fields, "model", _text, "a string")
         if asked is None:
             raise GatewayError(1213, "The body names no model.", param="model")
-        if not is_model_id(asked):
+        entry = self._registry.find(asked)
+        if entry is None and not is_model_id(asked):
             raise GatewayError(1214, "The model's name has characters that no model has.", param="model")
         exchange.model_asked = asked
         exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
-        exchange.entry = entry = self._registry.find(asked)
+        exchange.entry = entry
         exchange.cost = self._cost
         if entry is not None:
             exchange.model = entry.name

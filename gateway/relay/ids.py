@@ -17,6 +17,8 @@ class Ids:
     def __init__(self) -> None:
         self._random = ""
         self._at = 0
+        self._moment = 0
+        self._prefix = ""
 
     def __call__(self) -> str:
         at = self._at
@@ -24,4 +26,8 @@ class Ids:
             self._random = os.urandom(_BATCH).hex()
             at = 0
         self._at = at + _DIGITS
-        return f"{time.time_ns() // 1_000_000:012x}{self._random[at : at + _DIGITS]}"
+        moment = time.time_ns() // 1_000_000
+        if moment != self._moment:
+            self._moment = moment
+            self._prefix = f"{moment:012x}"
+        return self._prefix + self._random[at : at + _DIGITS]

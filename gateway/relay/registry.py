@@ -81,4 +81,6 @@ class Registry:
         return None
 
     def _match(self, name: str) -> str | None:
+        if not is_model_id(name):
+            return None
         return next((pattern for pattern in self._patterns if fnmatchcase(name, pattern)), None)

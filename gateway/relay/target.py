@@ -17,6 +17,7 @@ _NUMBERS = {
     "dns_timeout": 1801, "first_byte_timeout": 1805, "idle_timeout": 1806, "total_timeout": 1807,
 }  # fmt: skip
 _ORIGINS = 1024
+_READ = frozenset((b"accept-encoding",))  # an answer whose usage is read must not be compressed
 _POLICIES: dict[str, Callable[..., Candidate | None]] = {
     "least_inflight": pick_least_inflight,
     "weighted": pick_weighted,
@@ -57,9 +58,9 @@ class Target:
             path = f"{path}?{exchange.query}"
         head: RequestHead = exchange.request.head
         fields = request_headers(head) if self.passes else _only_content(head)
-        if exchange.fields is not None or self._replaced:
-            dropped = self._replaced
-            fields = [field for field in fields if field[0] != b"accept-encoding" and field[0] not in dropped]
+        if self._replaced or (exchange.fields is not None and head.get(b"accept-encoding") is not None):
+            dropped = self._replaced | _READ
+            fields = [field for field in fields if field[0] not in dropped]
         identity = _identify(exchange) if self.identity else b""
         if head.upgrade is not None:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
