@@ -17,6 +17,7 @@ _NUMBERS = {
     "dns_timeout": 1801, "first_byte_timeout": 1805, "idle_timeout": 1806, "total_timeout": 1807,
 }  # fmt: skip
 _ORIGINS = 1024
+_JSON = b"application/json"
 _READ = frozenset((b"accept-encoding",))  # an answer whose usage is read must not be compressed
 _POLICIES: dict[str, Callable[..., Candidate | None]] = {
     "least_inflight": pick_least_inflight,
@@ -61,6 +62,9 @@ class Target:
         if self._replaced or (exchange.fields is not None and head.get(b"accept-encoding") is not None):
             dropped = self._replaced | _READ
             fields = [field for field in fields if field[0] not in dropped]
+        if exchange.fields is not None and not (head.get(b"content-type") or b"").startswith(_JSON):
+            fields = [field for field in fields if field[0] != b"content-type"]
+            fields.append((b"content-type", _JSON))  # it was read as JSON; some servers insist on the word
         identity = _identify(exchange) if self.identity else b""
         if head.upgrade is not None:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
