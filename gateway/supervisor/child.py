@@ -102,6 +102,7 @@ class Family:
                 sys.executable, "-P", "-m", spec.module, "--link", str(theirs.fileno()), "--alive", str(self._alive),
                 *spec.arguments, stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._alive, *spec.descriptors),
+                start_new_session=True,  # a signal to the group, as from a terminal, is the supervisor's to act on
             )  # fmt: skip
         except BaseException:
             ours.close()

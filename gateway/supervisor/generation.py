@@ -113,6 +113,8 @@ class Generation:
         self._started[name] = self._now()
         await worker.wait_ready()
         self._greet(worker)
+        if self._ending:
+            worker.link.tell(Drain(0.0))  # it came too late to be told with the others
         return worker
 
     def _receive(self, worker: Child, message: Any) -> Any:
