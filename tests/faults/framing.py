@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import random
+from weakref import WeakSet
 
 from tests.faults.answer import STREAM_HEAD, chunk, completion, event, whole
 from tests.faults.catalogue import FAULTS, Order, fault
@@ -166,3 +167,16 @@ async def errors(peer: Peer, request: Request, order: Order) -> None:
 
 
 FAULTS["5xx"] = errors
+
+
+_served: WeakSet[Peer] = WeakSet()
+
+
+@fault
+async def stale(peer: Peer, request: Request, order: Order) -> None:
+    """A good answer to a connection's first request, RST to the second: the race of keep-alive, every time (F03)."""
+    if peer in _served:
+        peer.reset()
+    else:
+        _served.add(peer)
+        await peer.send(whole(completion()))
