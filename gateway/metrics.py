@@ -69,6 +69,7 @@ METRICS = (
     Metric("trace_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet"),
     Metric("trace_dropped_total", "counter", "Records that are lost: unwritten or unreadable", ("reason",)),
     Metric("worker_restarts_total", "counter", "Workers started again after they died"),
+    Metric("loop_stalls_total", "counter", "Times a worker's event loop stood still for more than half a second"),
     Metric("config_generation", "gauge", "The configuration in force"),
     Metric("config_reload_success", "gauge", "1 when the last reload was taken"),
     Metric("build_info", "gauge", "Always 1", ("version",)),

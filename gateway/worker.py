@@ -4,7 +4,6 @@ Started by the supervisor as `python -P -m gateway.worker` with the numbers of i
 supervisor for everything that belongs to all workers, and ends when the supervisor does.
 """
 
-import argparse
 import asyncio
 import gc
 import os
@@ -21,6 +20,7 @@ import msgspec
 import uvloop
 
 import gateway
+from gateway.descriptors import Descriptors, read_arguments
 from gateway.http.client import ClientLimits
 from gateway.http.connection import Connection
 from gateway.http.deadline import Sweeper
@@ -46,6 +46,7 @@ from gateway.settings.load import from_plain
 from gateway.settings.schema import Config, Listener
 from gateway.settings.state import journal_folder
 from gateway.tasks import spawn
+from gateway.watchdog import Watchdog
 
 _ORPHANED = 4.0  # seconds that running requests get when the supervisor is gone
 _LEASE_SWEEP = 0.1
@@ -53,15 +54,6 @@ _YOUNG = 20_000  # objects between two collections: a request leaves few in circ
 _GRACE = 1.0  # seconds in which a drained worker still answers kept connections
 _STEP, _LAST_STEPS = 0.01, 30  # seconds, and how many of them, until the last handlers have ended
 _GOODBYE = 1.0  # seconds in which those that are cut off can still be told so
-
-
-class Descriptors(msgspec.Struct, frozen=True):
-    """Inherited descriptors: the link, the pipe that ends with the supervisor, the metrics file, the listeners."""
-
-    link: int
-    alive: int
-    metrics: int
-    listen: tuple[int, ...]
 
 
 class Worker:
@@ -107,7 +99,9 @@ class Worker:
         self._is_up = True
         self._link.tell(Ready())
         sweeping = spawn(self._sweep_leases(), "lease sweep")
+        watchdog = Watchdog(self._count_stall)
         await self._end.wait()
+        watchdog.stop()
         sweeping.cancel()
         await self._stop()
 
@@ -119,7 +113,8 @@ class Worker:
         self._places = Places(link, timeouts)
         self._wallet = Wallet(link.call, link.tell, time.monotonic)
         self._directory = Directory(read_consumers(config.consumers), link.call)
-        board = Board(self._descriptors.metrics)
+        self._board = board = Board(self._descriptors.metrics)
+        self._stalls = board.index("loop_stalls_total")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
@@ -160,6 +155,9 @@ class Worker:
         while True:
             await asyncio.sleep(_LEASE_SWEEP)
             self._wallet.sweep(time.monotonic())
+
+    def _count_stall(self) -> None:
+        self._board.add(self._stalls)
 
     def _ask_to_drain(self) -> None:
         """SIGTERM to this worker alone: the supervisor is told, so that it starts another one, and answers `Drain`."""
@@ -233,20 +231,8 @@ def _tls(listener: Listener) -> ssl.SSLContext | None:
     return server_context([CertificateFile(Path(c.cert), Path(c.key), c.names) for c in listener.certificates])
 
 
-def _read_arguments() -> tuple[str, Descriptors]:
-    parser = argparse.ArgumentParser(prog="gateway.worker")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--link", type=int, required=True)
-    parser.add_argument("--alive", type=int, required=True)
-    parser.add_argument("--metrics", type=int, required=True)
-    parser.add_argument("--listen", default="")
-    given = parser.parse_args()
-    listen = tuple(int(part) for part in given.listen.split(",") if part)
-    return given.name, Descriptors(given.link, given.alive, given.metrics, listen)
-
-
 def main() -> None:
-    name, descriptors = _read_arguments()
+    name, descriptors = read_arguments()
     set_up(name)
 
     async def run() -> None:
