@@ -11,18 +11,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sqlalchemy import insert
+
+from gateway.control.store import open_store
+from gateway.control.tables import consumers, keys
 from tests.bench import cpu
 from tests.bench.load import key_of
 from tests.bench.peers import Proxy
 from tests.bench.place import KEY, MODEL, PROXY_CORE, WORK, free_port, running
 
+_SCOPES: dict[str, Any] = {"models": [], "routes": [], "created": 1}
+
 
 class Shape(NamedTuple):
     """How large the configuration is. `consumers` above 1 have 100/min each and keys numbered from 1; one alone has a
-    rate of which the worker always holds a lease."""
+    rate of which the worker always holds a lease. `stored` keys lie in the store beside those of the file."""
 
     consumers: int = 1
     routes: int = 1
+    stored: int = 0
     workers: int = 1
     cores: str = str(PROXY_CORE)
 
@@ -59,6 +66,20 @@ def _consumer(key: str) -> dict[str, Any]:
     return {"tier": "bench", "keys": [{"sha256": sha256(key.encode()).hexdigest()}]}
 
 
+def _fill_store(state: Path, count: int) -> None:
+    """Keys of one consumer, as `tollkeeper key new` would have made them one by one."""
+    state.mkdir(mode=0o700)
+    store = open_store(str(state / "store.sqlite"))
+    with store.writing.begin() as connection:
+        connection.execute(insert(consumers), [{"name": "stored", "tier": "bench", "project": "", **_SCOPES}])
+        for first in range(0, count, 100_000):
+            numbers = range(first, min(first + 100_000, count))
+            rows = ({"id": f"{n:012d}", "digest": sha256(b"%d" % n).digest()} for n in numbers)
+            fixed = {"consumer": "stored", "hint": "0000", "expires": 0, "revoked": 0, **_SCOPES}
+            connection.execute(insert(keys), [row | fixed for row in rows])
+    store.writing.dispose()
+
+
 @contextmanager
 def tollkeeper(name: str, upstream: int, shape: Shape | None = None) -> Iterator[Proxy]:
     """A gateway with a fresh state directory."""
@@ -67,6 +88,8 @@ def tollkeeper(name: str, upstream: int, shape: Shape | None = None) -> Iterator
     folder.mkdir(parents=True)
     shape = shape or Shape()
     config, port, status = write_config(folder, upstream, shape)
+    if shape.stored:
+        _fill_store(folder / "var", shape.stored)
     with running(name, serve_command(config), port, shape.cores) as process:
         await_ready(status)
         yield Proxy(name, port, process.pid)

@@ -41,7 +41,9 @@ def _time(run: Callable[[], object]) -> float:
 
 async def _spend(turn: int) -> float:
     """A wallet beside its authority, at a rate whose lease outlasts the run of takes it covers."""
-    ledger = EmbeddedLedger.open(_FOLDER / f"ledger-{turn}", Clock())
+    folder = _FOLDER / f"ledger-{turn}"
+    folder.mkdir()
+    ledger = EmbeddedLedger.open(folder, Clock())
     loop = asyncio.get_running_loop()
 
     def send(ask: Ask) -> asyncio.Future[Grant | Denial]:

@@ -77,6 +77,7 @@ def grow(options: Options) -> list[Figure]:
     return [
         _grow("100,000 consumers instead of 1,000", Shape(consumers=1_000), Shape(consumers=MANY), options),
         _grow("1,000 routes instead of 10", Shape(routes=10), Shape(routes=1_000), options),
+        _grow("1,000,000 stored keys instead of none", Shape(), Shape(stored=1_000_000), options),
     ]
 
 
