@@ -130,15 +130,15 @@ class Worker:
         self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)
         self._tls = [_tls(listener) for listener in config.listen.proxy]
 
-    async def _listen(self) -> None:
-        for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
-            if self._cut_at is None:
-                await self._server.listen(socket.socket(fileno=descriptor), tls)
+    def _listen(self) -> None:
+        if self._cut_at is None:
+            for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
+                self._server.listen(socket.socket(fileno=descriptor), tls, is_shared=self._config.workers != 1)
 
     def _receive(self, message: Any) -> Awaitable[Any] | None:
         match message:
             case Listen():
-                spawn(self._listen(), "listen")
+                self._listen()
             case Drain():
                 self._drain(message.linger)
             case EndpointStates():
@@ -220,8 +220,8 @@ def _server_limits(config: Config) -> ServerLimits:
     return ServerLimits(
         header_bytes=limits.header, header_count=limits.headers, connections=limits.connections,
         connections_per_client=limits.connections_per_client, header_timeout=timeouts.header,
-        keep_alive=timeouts.keep_alive, body_timeout=timeouts.body, write_timeout=timeouts.write,
-        pipeline=limits.pipeline,
+        keep_alive=timeouts.keep_alive, body_timeout=timeouts.body, body_rate_min=limits.body_rate,
+        write_timeout=timeouts.write, pipeline=limits.pipeline,
     )  # fmt: skip
 
 

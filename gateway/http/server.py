@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.http.connection import Connection
 from gateway.http.deadline import Sweeper
+from gateway.http.listener import Listener
 from gateway.http.request import Request
 from gateway.http.tls import TLS_FAREWELL
 
@@ -81,7 +82,7 @@ class HttpServer:
         self.date = DateLine(loop)
         self.connections: set[Connection] = set()
         self._per_client: dict[str, int] = {}
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._idle = asyncio.Event()
         self._idle.set()
         sweeper.add(self.date)
@@ -89,13 +90,10 @@ class HttpServer:
     def __call__(self) -> Connection:
         return Connection(self)
 
-    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, is_shared: bool = False) -> None:
         """Accept on a bound socket: TCP, v4 or v6, or unix. The caller's descriptor stays open and its own."""
-        handshake, farewell = (self.limits.header_timeout, TLS_FAREWELL) if tls is not None else (None, None)
-        listener = await self.loop.create_server(
-            self, sock=sock.dup(), ssl=tls, backlog=4096, ssl_handshake_timeout=handshake, ssl_shutdown_timeout=farewell
-        )
-        self._listeners.append(listener)
+        timeouts = (self.limits.header_timeout, TLS_FAREWELL)
+        self._listeners.append(Listener(sock.dup(), self, tls, timeouts, is_shared))
 
     def stop_listening(self) -> None:
         """Accept no more. The queue of the shared socket stays for its other holders."""

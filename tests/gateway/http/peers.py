@@ -123,7 +123,7 @@ class Site:
         server = HttpServer(self.loop, handler, limits or ServerLimits(), self.sweeper, refuse)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.create_server((host, 0), family=family) as sock:
-            await server.listen(sock, tls)
+            server.listen(sock, tls)
             port = sock.getsockname()[1]
         self.servers.append(server)
         return server, port

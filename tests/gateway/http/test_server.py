@@ -20,7 +20,7 @@ async def test_ipv6_and_unix(site: Site, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
         sock.listen()
-        await server.listen(sock)
+        server.listen(sock)
     reader, writer = await asyncio.open_connection("::1", port)
     writer.write(GET)
     assert (await reader.readuntil(b"::1")).endswith(b"hello ::1")
@@ -126,8 +126,8 @@ async def test_a_shared_socket_keeps_its_queue_when_one_server_stops(site: Site)
         first = HttpServer(site.loop, hello, ServerLimits(), site.sweeper, refuse)
         second = HttpServer(site.loop, hello, ServerLimits(), site.sweeper, refuse)
         site.servers += [first, second]
-        await first.listen(sock)
-        await second.listen(sock)
+        first.listen(sock)
+        second.listen(sock)
         port = sock.getsockname()[1]
         for _ in range(20):
             assert (await (await site.client(port)).ask(GET))[0] == 200
