@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -75,7 +75,10 @@ def is_alive(pid: int) -> bool:
 class Gateway:
     """One run. `folder` holds its file and its state directory and may be used by several runs, one after another."""
 
-    def __init__(self, folder: Path, document: Document | str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, document: Document | str, environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.state = folder / "var"
         self.file = folder / "gateway.yaml"
@@ -84,7 +87,7 @@ class Gateway:
         self.write(document)
         with open(self._log, "ab") as log, open(folder / "out.txt", "wb") as out:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", str(self.file)], stdin=subprocess.DEVNULL, stdout=out, stderr=log,
+                [*command, "serve", str(self.file)], stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                 env={**os.environ, **(environment or {})},
             )  # fmt: skip
         self._seen: set[int] = {self.process.pid}
@@ -236,9 +239,10 @@ class Gateway:
 @contextlib.contextmanager
 def running_gateway(
     document: Document | str, *, workers: int | None = None, folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND,
 ) -> Iterator[Gateway]:  # fmt: skip
     """A gateway that serves `document`. `folder`: of an earlier run, to go on with its state.
+    `environment` is added to ours; `command` replaces what is put before `serve FILE`.
 
     If the test leaves it running, it is checked to be quiet, and to end cleanly and wholly.
     """
@@ -246,7 +250,7 @@ def running_gateway(
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tollkeeper-")))
         if workers is not None and isinstance(document, dict):
             document = {**document, "workers": workers}
-        gateway = Gateway(place, document, environment)
+        gateway = Gateway(place, document, environment, command)
         stack.callback(gateway.clear)
         gateway.wait_ready()
         yield gateway
