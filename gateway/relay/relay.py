@@ -84,8 +84,8 @@ class Relay:
             if exchange.forwarded:  # a body that was passed on as it came
                 exchange.outcome = Outcome.LEFT
             self._refuse(exchange, GatewayError(fault.number, fault.message))
-        except (asyncio.CancelledError, ClientGone, ClientStalled) as gone:
-            self._leave(exchange, gone)
+        except (asyncio.CancelledError, ClientGone, ClientStalled):
+            self._leave(exchange)
             raise
         except Exception:
             _log.exception("request %s failed", exchange.id)
@@ -177,11 +177,11 @@ class Relay:
         self._conclude(exchange)
         request.respond(error.status, [_JSON], body, "".join(exchange.lines).encode("latin-1"))
 
-    def _leave(self, exchange: Exchange, gone: BaseException) -> None:
+    def _leave(self, exchange: Exchange) -> None:
         """The client is not there any more, or does not read."""
         if not exchange.request.started:
             exchange.status = _CLIENT_CLOSED
-        if isinstance(gone, ClientStalled):
+        if exchange.request.stalled:
             exchange.error = GatewayError(1809)
         if exchange.forwarded:
             exchange.outcome = Outcome.LEFT

@@ -42,6 +42,7 @@ class Limits(Section, frozen=True):
     headers: int = 100
     connections: int = 10_000  # per worker
     connections_per_client: int = 0  # per worker and address; 0: no limit
+    body_rate: Bytes = Bytes(500)  # a second, at least, of a body that somebody waits for; 0: no limit
     json_depth: int = 64
     pipeline: int = 16
 
