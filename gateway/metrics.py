@@ -48,7 +48,7 @@ METRICS = (
     Metric("request_seconds", "histogram", "Time from the request's head to the last byte of its answer",
            ("route", "model"), _SLOW),
     Metric("overhead_seconds", "histogram", "Time the gateway itself spent on a request", (), _FAST),
-    Metric("first_token_seconds", "histogram", "Time to the first body byte forwarded", ("model",), _SLOW),
+    Metric("first_token_seconds", "histogram", "Time to the first body byte of a stream", ("model",), _SLOW),
     Metric("tokens_total", "counter", "Tokens; kind is prompt or completion", ("model", "tier", "kind")),
     Metric("inflight", "gauge", "Requests that a backend works on", ("backend",)),
     Metric("rejected_total", "counter", "Requests refused; reason is the error's code", ("rule", "reason")),

@@ -55,7 +55,7 @@ class Tally:
         if exchange.forwarded:
             slots[series.inflight] -= 1.0
             observe(series.upstream, (exchange.answered or now) - exchange.forwarded)
-            if first:
+            if exchange.stream and first:
                 observe(series.first_token, first - exchange.received)
         if tokens.source != "none":
             slots[series.prompt] += tokens.prompt
