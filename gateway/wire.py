@@ -110,7 +110,7 @@ class _Answer(msgspec.Struct):
 class _Event(msgspec.Struct):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _answers = msgspec.json.Decoder(_Answer)

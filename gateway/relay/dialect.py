@@ -5,6 +5,7 @@ the end marker until the upstream's message is truly over, and takes out the usa
 """
 
 import json
+import re
 
 import msgspec
 
@@ -12,10 +13,10 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Tokens
 from gateway.wire import Usage, read_event
 
-_DONE = b"data: [DONE]"
-_ENDS = (b"\n\n", b"\r\n\r\n")
-_HOLD = 65_536  # bytes of an unfinished event that are held back at the most
-_TAIL = 512
+_DONE = b"[DONE]"
+_ENDS = (b"\n\n", b"\n\r\n")  # an empty line; lines end in LF or CRLF, and a stream may mix them
+_blank_line = re.compile(rb"\r?\n\r?\n")
+_HOLD = 65_536  # bytes that are held back at the most
 
 
 class EventStream:
@@ -25,12 +26,11 @@ class EventStream:
     unchanged even if they are no events at all.
     """
 
-    __slots__ = ("_held", "_strip", "_tail", "done", "events", "failed", "finished", "speaks", "usage")
+    __slots__ = ("_held", "_strip", "done", "events", "failed", "finished", "speaks", "usage")
 
     def __init__(self, strip: bool) -> None:
         self._strip = strip
         self._held = b""
-        self._tail = b""
         self.events = 0  # whole events handed on
         self.speaks = False  # it is a stream of choices
         self.finished = False  # a finish_reason was seen
@@ -42,36 +42,41 @@ class EventStream:
         if self._held:
             data = self._held + data
             self._held = b""
+        if self.done:
+            return self._hold_from(0, data)
         if not data.endswith(_ENDS):
-            data = self._hold_unfinished(data)
+            data = self._hold_from(max([data.rfind(end) + len(end) for end in _ENDS if end in data], default=0), data)
             if not data:
                 return b""
-        if not self.speaks and b'"choices"' in data:
-            self.speaks = True
-        if b'"usage":{' in data or b'"usage": {' in data or b'"error"' in data or _DONE in data or self.done:
+        self._overhear(data)
+        if b'"usage":{' in data or b'"usage": {' in data or b'"error"' in data or _DONE in data:
             data = self._examine(data)
         else:
-            self.events += data.count(b"\n\n") or data.count(b"\r\n\r\n")
-        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
+            self.events += data.count(b"\n\n") + data.count(b"\n\r\n")
         return data
 
     def finish(self) -> bytes:
         """What was held back, the end marker among it. To be called only when the message ended as announced."""
         held, self._held = self._held, b""
+        if not self.done and held.strip():
+            self._overhear(held)
+            return held if self._keeps(held) else b""  # the last event lacks its empty line
         return held
 
     @property
     def is_cut(self) -> bool:
         """Whether a stream of choices ended without saying that it is over (HTTP/1.0 servers cannot say otherwise)."""
-        if not self.speaks or self.done or self.failed:
-            return False
-        tail = self._tail
-        return not (b'"finish_reason":"' in tail or b'"finish_reason": "' in tail or self.finished)
+        return self.speaks and not (self.finished or self.done or self.failed)
 
-    def _hold_unfinished(self, data: bytes) -> bytes:
-        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
-        if end < 4 and not data.startswith(b"\n\n"):
-            end = 0
+    def _overhear(self, data: bytes) -> None:
+        """Note what can be told without looking at single events."""
+        if not self.speaks and b'"choices"' in data:
+            self.speaks = True
+        if not self.finished and (b'"finish_reason":"' in data or b'"finish_reason": "' in data):
+            self.finished = True
+
+    def _hold_from(self, end: int, data: bytes) -> bytes:
+        """Keep what begins at `end` for later, unless it is too much; the rest goes on."""
         if len(data) - end > _HOLD:
             return data
         self._held = data[end:]
@@ -79,31 +84,33 @@ class EventStream:
 
     def _examine(self, data: bytes) -> bytes:
         """Look at each event of `data`; keep what goes on now."""
-        separator = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n"
-        kept = []
-        for event in data.split(separator)[:-1]:
-            if self.done or event.lstrip().startswith(_DONE):
-                self.done = True
-                self._held += event + separator
-            elif self._keeps(event):
+        kept, start = [], 0
+        for blank in _blank_line.finditer(data):
+            is_wanted = self._keeps(data[start : blank.start()])
+            if self.done:
+                self._held = data[start:] + self._held
+                return b"".join(kept)
+            if is_wanted:
                 self.events += 1
-                kept.append(event + separator)
-        rest = data.rpartition(separator)[2]
-        if rest:
-            kept.append(rest)
+                kept.append(data[start : blank.end()])
+            start = blank.end()
+        kept.append(data[start:])
         return b"".join(kept)
 
     def _keeps(self, event: bytes) -> bool:
+        """Note what an event says; whether the client is to see it."""
         at = event.find(b"data:")
-        payload = read_event(event[at + 5 :].strip()) if at >= 0 else None
+        data = event[at + 5 :].strip() if at >= 0 else b""
+        if data == _DONE:
+            self.done = True
+            return True
+        payload = read_event(data) if data else None
         if payload is None:
             return True
         if payload.usage is not None:
             self.usage = payload.usage
-        if payload.error is not None and bytes(payload.error) != b"null":
+        if payload.error is not None:
             self.failed = True
-        if payload.choices and b'"finish_reason":null' not in event and b'"finish_reason": null' not in event:
-            self.finished = self.finished or b'"finish_reason"' in event
         return not (self._strip and payload.usage is not None and payload.choices == [])
 
 

@@ -192,5 +192,8 @@ def test_usage_is_read_or_absent_never_an_error(body: bytes, usage: Any) -> None
 def test_an_event_tells_usage_choices_and_error() -> None:
     event = read_event(b'{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1},"error":null,"x":[1]}')
     assert event is not None and event.usage == Usage(1) and event.choices == [msgspec.Raw(b'{"delta":{}}')]
+    assert event.error is None
+    failed = read_event(b'{"error":{"message":"boom"}}')
+    assert failed is not None and failed.error == {"message": "boom"}
     assert read_event(b"[DONE]") is None
     assert read_event(b"\xff") is None
