@@ -13,7 +13,7 @@ import zlib
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _MADE = re.compile(r"tk_([0-9A-Za-z]{12})_[0-9A-Za-z]{43}_([0-9A-Za-z]{6})")
-_IMPORTED = re.compile(r"[\x21-\x7e]{8,512}")
+_IMPORTED = re.compile(r"[\x21-\x7e][\x20-\x7e]{6,510}[\x21-\x7e]")
 
 
 def make_key() -> str:
@@ -50,7 +50,7 @@ def is_damaged(key: str) -> bool:
 
 
 def is_importable(key: str) -> bool:
-    """Whether a key made elsewhere may be used: 8 to 512 visible ASCII characters."""
+    """Whether a key made elsewhere may be used: 8 to 512 ASCII characters, visible ones or spaces inside."""
     return _IMPORTED.fullmatch(key) is not None and not is_damaged(key)
 
 

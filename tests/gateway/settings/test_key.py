@@ -32,8 +32,9 @@ def test_keys_of_others_are_named_by_their_hash() -> None:
 
 def test_what_may_be_imported() -> None:
     assert is_importable("8letters")
+    assert is_importable("My API Key")
     assert is_importable(make_demo_key("free"))
-    for refused in ("short", "with space", "tab\tinside", "ümlaute-sind-nichts", "x" * 513, ""):
+    for refused in ("short", " leading", "trailing ", "tab\tinside", "ümlaute-sind-nichts", "x" * 513, ""):
         assert not is_importable(refused)
 
 
