@@ -16,6 +16,7 @@ from gateway.wire import Usage, read_event
 _DONE = b"[DONE]"
 _ENDS = (b"\n\n", b"\n\r\n")  # an empty line; lines end in LF or CRLF, and a stream may mix them
 _blank_line = re.compile(rb"\r?\n\r?\n")
+_UNFINISHED = (b":null", b": null")
 _HOLD = 65_536  # bytes that are held back at the most
 
 
@@ -48,11 +49,12 @@ class EventStream:
             data = self._hold_from(max([data.rfind(end) + len(end) for end in _ENDS if end in data], default=0), data)
             if not data:
                 return b""
-        self._overhear(data)
+        if not self.finished:
+            self._overhear(data)
         if b'"usage":{' in data or b'"usage": {' in data or b'"error"' in data or _DONE in data:
             data = self._examine(data)
         else:
-            self.events += data.count(b"\n\n") + data.count(b"\n\r\n")
+            self.events += data.count(b"\n\n") or data.count(b"\n\r\n")
         return data
 
     def finish(self) -> bytes:
@@ -72,7 +74,8 @@ class EventStream:
         """Note what can be told without looking at single events."""
         if not self.speaks and b'"choices"' in data:
             self.speaks = True
-        if not self.finished and (b'"finish_reason":"' in data or b'"finish_reason": "' in data):
+        at = data.rfind(b'"finish_reason"')
+        if at >= 0 and not data.startswith(_UNFINISHED, at + 15):
             self.finished = True
 
     def _hold_from(self, end: int, data: bytes) -> bytes:
@@ -84,7 +87,8 @@ class EventStream:
 
     def _examine(self, data: bytes) -> bytes:
         """Look at each event of `data`; keep what goes on now."""
-        kept, start = [], 0
+        kept: list[bytes] = []
+        start = 0
         for blank in _blank_line.finditer(data):
             is_wanted = self._keeps(data[start : blank.start()])
             if self.done:
