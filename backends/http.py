@@ -12,13 +12,15 @@
 A url is `http://host:port`, `https://host` or `unix:/run/server.sock`; its path is put before that of each request.
 `balance` is `least_inflight` (the fewest requests for its weight) or `weighted` (in turn). Without `health` an endpoint
 is judged by the requests alone. `key` is sent as `Authorization: Bearer`; a client's own credential never is.
+`tls: {ca: …, cert: …, key: …}` names PEM files for https: authorities of your own, and a certificate to show.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health
+from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health, Tls
 
 
 class Settings(BaseSettings, frozen=True):
@@ -26,6 +28,7 @@ class Settings(BaseSettings, frozen=True):
     balance: Literal["least_inflight", "weighted"] = "least_inflight"
     health: Health | None = None
     key: str = ""
+    tls: Tls | None = None
 
     def __post_init__(self) -> None:
         if not self.endpoints:
@@ -42,9 +45,15 @@ class Backend(BaseBackend[Settings]):
         super().__init__(name, settings)
         self.balance = settings.balance
         self.health = settings.health
+        self.tls = settings.tls
 
     def endpoints(self) -> Sequence[Endpoint]:
         return self.settings.endpoints
+
+    def problems(self) -> Sequence[str]:
+        tls = self.settings.tls
+        files = (tls.ca, tls.cert, tls.key) if tls is not None else ()
+        return [f"tls: the file {file} cannot be read" for file in files if file and not os.access(file, os.R_OK)]
 
     def request_headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.settings.key}"} if self.settings.key else {}

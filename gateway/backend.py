@@ -48,6 +48,19 @@ class Health(BaseSettings, frozen=True):
     unhealthy: Annotated[int, msgspec.Meta(ge=1)] = 3
 
 
+class Tls(BaseSettings, frozen=True):
+    """How https endpoints are trusted: PEM files of their authorities (default: the system's), and our certificate."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("`cert` and `key` go together")
+
+
 class Launch(msgspec.Struct, frozen=True):
     """How the supervisor starts an engine. `argv` is executed as it stands, never through a shell.
 
@@ -77,13 +90,14 @@ class BaseBackend(Generic[S]):
 
     `slots`: how many requests the engine takes at once, 0 for "do not count". `reports_usage`: does it send a usage
     chunk on streams when asked by `stream_options.include_usage`. `balance`: how an endpoint is chosen. `health`: the
-    active check of the endpoints, None for none.
+    active check of the endpoints, None for none. `tls`: for https endpoints, None for the system's authorities.
     """
 
     slots: int = 0
     reports_usage: bool = True
     balance: Literal["least_inflight", "weighted"] = "least_inflight"
     health: Health | None = None
+    tls: Tls | None = None
     start_timeout: float = 120.0  # seconds from launch to ready
     stop_timeout: float = 10.0  # seconds from SIGTERM to SIGKILL
 

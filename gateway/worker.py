@@ -9,7 +9,6 @@ import gc
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -26,7 +25,7 @@ from gateway.http.connection import Connection
 from gateway.http.deadline import Sweeper
 from gateway.http.pool import Pool
 from gateway.http.server import HttpServer, ServerLimits
-from gateway.http.tls import CertificateFile, server_context
+from gateway.http.tls import CertificateFile, Renewal, ServerContext, server_context
 from gateway.journal import Journal
 from gateway.ledger.lease import Wallet
 from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Ready
@@ -129,6 +128,7 @@ class Worker:
         self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
         self._server = HttpServer(loop, self._relay.handle, _server_limits(config), self._sweeper, self._refuse)
         self._tls = [_tls(listener) for listener in config.listen.proxy]
+        self._sweeper.add(Renewal([context for context in self._tls if context is not None]))
 
     def _listen(self) -> None:
         if self._cut_at is None:
@@ -225,7 +225,7 @@ def _server_limits(config: Config) -> ServerLimits:
     )  # fmt: skip
 
 
-def _tls(listener: Listener) -> ssl.SSLContext | None:
+def _tls(listener: Listener) -> ServerContext | None:
     if not listener.certificates:
         return None
     return server_context([CertificateFile(Path(c.cert), Path(c.key), c.names) for c in listener.certificates])

@@ -2,9 +2,13 @@
 
 import logging
 import ssl
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from gateway.http.deadline import NEVER
 
 _log = logging.getLogger("tollkeeper.http")
 
@@ -18,6 +22,19 @@ class CertificateFile:
     cert: Path
     key: Path
     names: tuple[str, ...] = ()
+
+
+class Trust(Protocol):
+    """Whom a client trusts, and what it shows: names of PEM files, empty for none."""
+
+    @property
+    def ca(self) -> str: ...
+    @property
+    def cert(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def verify(self) -> bool: ...
 
 
 class ServerContext(ssl.SSLContext):
@@ -72,12 +89,32 @@ class ServerContext(ssl.SSLContext):
         return self._contexts.get(name) or self._contexts.get(wildcard) or self._contexts[""]
 
 
+class Renewal:
+    """Looks at the files of certificates now and then. An item of the sweeper."""
+
+    def __init__(self, contexts: Sequence[ServerContext], every: float = 10.0) -> None:
+        self._contexts = contexts
+        self._every = every  # seconds
+        self.deadline = time.monotonic() + every if contexts else NEVER
+
+    def expire(self) -> None:
+        self.deadline = time.monotonic() + self._every
+        for context in self._contexts:
+            context.reload_if_changed()
+
+
 def server_context(certificates: Sequence[CertificateFile]) -> ServerContext:
     """The context of a listener. Needs at least one certificate; raises OSError or ssl.SSLError if one is unusable."""
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
     context.load(certificates)
     return context
+
+
+def make_context(trust: Trust) -> ssl.SSLContext:
+    """The context of a client by the names of its files. Raises OSError or ssl.SSLError if one is unusable."""
+    ca, cert, key = (Path(file) if file else None for file in (trust.ca, trust.cert, trust.key))
+    return client_context(ca, cert, key, trust.verify)
 
 
 def client_context(

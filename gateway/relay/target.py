@@ -8,6 +8,7 @@ from gateway.exchange import Exchange, Outcome
 from gateway.http.faults import UpstreamError
 from gateway.http.head import Headers, RequestHead, encode_headers, request_headers
 from gateway.http.origin import Origin
+from gateway.http.tls import make_context
 from gateway.relay.balance import Candidate, pick_least_inflight, pick_weighted
 from gateway.settings import schema
 
@@ -28,7 +29,9 @@ _POLICIES: dict[str, Callable[..., Candidate | None]] = {
 class Target:
     """A backend as the worker uses it: its description, its endpoints, and what is known of them here."""
 
-    __slots__ = ("_fixed", "_origins", "_pick", "_replaced", "backend", "candidates", "identity", "name", "passes")
+    __slots__ = (
+        "_fixed", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity", "name", "passes",
+    )  # fmt: skip
 
     def __init__(self, name: str, settings: schema.Backend, backend: AnyBackend) -> None:
         self.name = name
@@ -40,6 +43,7 @@ class Target:
         self._replaced = frozenset(name for name, _ in extra)
         self._fixed = encode_headers(extra)
         self._origins: dict[str, Origin] = {}
+        self._tls = make_context(backend.tls) if backend.tls is not None else None
         self._pick = _POLICIES[backend.balance]
 
     def origin(self, url: str) -> Origin:
@@ -48,7 +52,7 @@ class Target:
         if found is None:
             if len(self._origins) >= _ORIGINS:
                 self._origins.clear()
-            found = self._origins[url] = Origin.parse(url)
+            found = self._origins[url] = Origin.parse(url, self._tls)
         return found
 
     def request_head(self, exchange: Exchange, url: str, strip: str, framing: bytes) -> bytes:

@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from gateway import backend as contract
+from gateway.http.tls import make_context
 from gateway.link import EndpointStates, Observation
 from gateway.supervisor.health import Health
+from gateway.supervisor.probe import Probe
 from gateway.tasks import spawn
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _TICK = 0.5  # seconds between two looks at ejections that end
 
@@ -24,13 +22,13 @@ class Endpoints:
     ) -> None:  # fmt: skip
         self._now = now
         self._on_change = on_change
-        self._checks = {name: backend.health for name, backend in backends.items() if backend.health is not None}
+        self._checks = {name: (b.health, b.tls) for name, b in backends.items() if b.health is not None}
         self._health: dict[str, Health] = {}
         self._urls: dict[str, list[str]] = {}
         for name, backend in backends.items():
             urls = [endpoint.url for endpoint in backend.endpoints()]
             if urls:
-                check = self._checks.get(name)
+                check = backend.health
                 self._urls[name] = urls
                 self._health[name] = Health(urls, *((check.healthy, check.unhealthy) if check else ()))
         self._tasks: list[asyncio.Task[None]] = []
@@ -38,8 +36,9 @@ class Endpoints:
     def start(self) -> None:
         if self._health:
             self._tasks.append(spawn(self._watch_ejections(), "ejections"))
-        if self._checks:
-            self._tasks.append(spawn(self._probe_all(), "health checks"))
+        for name, (check, tls) in self._checks.items():
+            for url in self._urls.get(name, ()):
+                self._tasks.append(spawn(self._probe(name, url, check, tls), f"health of {url}"))
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -76,26 +75,10 @@ class Endpoints:
             if any([health.has_changed(now) for health in self._health.values()]):
                 self._on_change(self.states())
 
-    async def _probe_all(self) -> None:
-        import aiohttp  # not at the top: it would slow every start down, and most backends have no check
-
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-            for name, check in self._checks.items():
-                for url in self._urls.get(name, ()):
-                    group.create_task(self._probe(session, name, url, check))
-
-    async def _probe(self, session: "aiohttp.ClientSession", name: str, url: str, check: contract.Health) -> None:
+    async def _probe(self, name: str, url: str, check: contract.Health, tls: contract.Tls | None) -> None:
         health = self._health[name]
+        probe = Probe(url, check, make_context(tls) if tls is not None else None)
         while True:
-            is_good = await _is_good(session, url.rstrip("/") + check.path, aiohttp.ClientTimeout(total=check.timeout))
-            if health.probe(url, is_good, self._now()):
+            if health.probe(url, await probe.is_good(), self._now()):
                 self._on_change(self.states())
             await asyncio.sleep(check.interval)
-
-
-async def _is_good(session: "aiohttp.ClientSession", url: str, limit: "aiohttp.ClientTimeout") -> bool:
-    try:
-        async with session.get(url, timeout=limit, allow_redirects=False) as answer:
-            return 200 <= answer.status < 300
-    except (OSError, ValueError, RuntimeError):
-        return False

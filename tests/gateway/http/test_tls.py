@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.http.deadline import Sweeper
 from gateway.http.faults import ConnectFailed
 from gateway.http.origin import Origin
 from gateway.http.server import Request, ServerLimits
-from gateway.http.tls import CertificateFile, client_context, server_context
+from gateway.http.tls import CertificateFile, Renewal, ServerContext, client_context, server_context
 from gateway.http.tunnel import TunnelEnd, splice
 from tests.gateway.http.peers import Site, eventually
 
@@ -229,3 +230,16 @@ async def test_a_tunnel_over_tls_ends_with_either_side(site: Site, authority: Au
     assert await client.rest() == b"first data"
     client.close()
     await eventually(lambda: ends == [TunnelEnd("upstream", 4, 10)])
+
+
+async def test_a_renewal_looks_at_the_files_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[ServerContext] = []
+    monkeypatch.setattr(ServerContext, "reload_if_changed", lambda context: looks.append(context) or False)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    sweeper = Sweeper(asyncio.get_running_loop(), interval=0.01)
+    sweeper.add(Renewal([context], every=0.02))
+    async with asyncio.timeout(2):
+        while len(looks) < 3:
+            await asyncio.sleep(0.01)
+    sweeper.close()
+    assert looks[0] is context
