@@ -31,7 +31,8 @@ class BodyReader:
 
         Raises GatewayError 1208 (too large), 121x (not what it should be), 1804 (too slow).
         """
-        if exchange.head.get(b"content-encoding") not in (None, b"identity"):
+        coding = exchange.head.get(b"content-encoding")
+        if coding is not None and coding.lower() != b"identity":
             raise GatewayError(1215)
         exchange.body = body = await exchange.request.read(self._limit)
         if self._registry is None:

@@ -6,7 +6,7 @@ plugin that needs it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 import msgspec
@@ -37,7 +37,7 @@ def compile_chain(
     """The chain of one route. `check_identity` is None where the route asks for nobody: then no plugin authenticates.
 
     `body_wanted`: the route leads to models, so the body is needed as JSON even if no plugin asks. Raises TypeError
-    for an async `chunk` or `log`.
+    for an async `chunk` or `log`, and for a hook that yields.
     """
     if check_identity is None:
         plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
@@ -78,7 +78,10 @@ def _order(
 
 
 def _overrides(plugin: AnyPlugin, phase: str) -> bool:
-    return getattr(type(plugin), phase) is not getattr(BasePlugin, phase)
+    hook = getattr(type(plugin), phase)
+    if isgeneratorfunction(hook) or isasyncgenfunction(hook):
+        raise TypeError(f"{hook.__module__}.{hook.__qualname__} must be a plain function: nothing may `yield` in it")
+    return hook is not getattr(BasePlugin, phase)
 
 
 def _plain(plugins: Sequence[AnyPlugin], phase: str) -> tuple[Hook, ...]:

@@ -1,0 +1,106 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.http.faults import BodyTooLarge
+from gateway.http.head import read_head
+from gateway.relay.body import BodyReader, forwarded_body
+from gateway.relay.registry import Registry
+from gateway.settings.schema import Model
+
+REGISTRY = Registry({"m": Model(backend="b", cost=0.5), "nick": Model(alias="m"), "free-*": Model(backend="b", cost=0)})
+
+
+class Upload:
+    """The request, as far as a body reader looks at it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self, limit: int) -> bytes:
+        if len(self._body) > limit:
+            raise BodyTooLarge(limit)
+        return self._body
+
+
+def exchange(body: bytes, *headers: tuple[bytes, bytes]) -> Exchange:
+    head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a"), *headers])
+    made = Exchange("id", head, head.method, head.path, 0.0)
+    made.request = Upload(body)
+    return made
+
+
+def read(made: Exchange, registry: Registry | None = REGISTRY, limit: int = 10_000) -> Exchange:
+    asyncio.run(BodyReader(limit, 8, 2000, registry).read(made))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("body", "model", "asked", "stream", "cost"),
+    [
+        ({"model": "m"}, "m", "m", False, 1000),
+        ({"model": "nick", "stream": True}, "m", "nick", True, 1000),
+        ({"model": "free-1", "stream": None}, "free-1", "free-1", False, 0),
+        ({"model": "unknown", "stream": False}, "", "unknown", False, 2000),  # refused later; charged as its route
+    ],
+)
+def test_a_body_that_leads_to_a_model(body: dict[str, Any], model: str, asked: str, stream: bool, cost: int) -> None:
+    made = read(exchange(json.dumps(body).encode()))
+    assert (made.model, made.model_asked, made.stream, made.cost) == (model, asked, stream, cost)
+    assert made.fields is not None and made.fields.keys() == body.keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "number", "param"),
+    [
+        (b"{}", 1213, "model"),
+        (b'{"model":3}', 1214, "model"),
+        (b'{"model":null}', 1214, "model"),
+        (b'{"model":"../x"}', 1214, "model"),
+        (b'{"model":""}', 1214, "model"),
+        (b'{"model":"m","stream":"yes"}', 1214, "stream"),
+        (b'{"model":"m","stream":1}', 1214, "stream"),
+        (b"", 1210, None),
+        (b"[]", 1210, None),
+        (b'{"model":"m","model":"m"}', 1211, "model"),
+        (b'{"model":"m","a":[[[[[[[[]]]]]]]]}', 1212, None),
+    ],
+)
+def test_a_body_that_leads_nowhere_is_refused(body: bytes, number: int, param: str | None) -> None:
+    with pytest.raises(GatewayError) as caught:
+        read(exchange(body))
+    assert (caught.value.number, caught.value.param) == (number, param)
+
+
+def test_a_body_that_is_for_no_model_is_anything() -> None:
+    made = read(exchange(b"\xff[[["), None)
+    assert (made.body, made.fields, made.model, made.cost) == (b"\xff[[[", None, "", 0)
+
+
+@pytest.mark.parametrize(("coding", "number"), [(b"gzip", 1215), (b"br", 1215), (b"identity", 0), (b"IDENTITY", 0)])
+def test_only_plain_bodies_can_be_looked_at(coding: bytes, number: int) -> None:
+    made = exchange(b'{"model":"m"}', (b"content-encoding", coding))
+    if number:
+        with pytest.raises(GatewayError) as caught:
+            read(made)
+        assert caught.value.number == number
+    else:
+        assert read(made).model == "m"
+
+
+def test_the_limit_is_the_readers() -> None:
+    with pytest.raises(BodyTooLarge):
+        read(exchange(b'{"model":"m"}'), limit=12)
+
+
+def test_what_goes_on_is_what_came_unless_it_was_changed() -> None:
+    body = b'{ "model" : "m", "n": 1.0 }'
+    made = read(exchange(body))
+    assert forwarded_body(made) is body
+    made.set_field("model", "other")
+    assert forwarded_body(made) == b'{"model":"other","n":1.0}'
+    assert forwarded_body(Exchange("id", made.head, "GET", "/", 0.0)) == b""
