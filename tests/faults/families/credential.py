@@ -53,7 +53,7 @@ def credential(template: Template) -> Cases:
                 yield f"{name}-{name_of}", send(header + wrong)
     for scheme in _SCHEMES:
         yield f"scheme-{scheme!r}", send(b"Authorization: %b %b" % (scheme, key))
-    for name, line in {
+    for case, line in {
         "none": b"", "empty": b"Authorization:", "only-scheme": b"Authorization: Bearer",
         "glued": b"Authorization: Bearer" + key, "bare": b"Authorization: " + key,
         "cookie": b"Cookie: api_key=%b; Authorization=%b" % (key, key),
@@ -66,7 +66,7 @@ def credential(template: Template) -> Cases:
         "two-api-keys": b"api-key: other\r\napi-key: %b" % key,
         "list": b"Authorization: Bearer %b, Bearer %b" % (key, key),
     }.items():  # fmt: skip
-        yield f"credential-{name}", send(line)
-    for name in (b"api_key", b"key", b"access_token", b"token", b"Authorization"):
-        line = b"POST %b?%b=%b HTTP/1.1" % (template.path, name, key)
-        yield f"credential-query-{name.decode()}", template.send(line=line, fields=host)
+        yield f"credential-{case}", send(line)
+    for field in (b"api_key", b"key", b"access_token", b"token", b"Authorization"):
+        line = b"POST %b?%b=%b HTTP/1.1" % (template.path, field, key)
+        yield f"credential-query-{field.decode()}", template.send(line=line, fields=host)

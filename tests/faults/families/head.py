@@ -49,8 +49,8 @@ def _names(template: Template) -> Cases:
             yield f"name-of-key-{byte:02x}", template.send(extra=b"X-Consumer%cID: 1\r\n" % byte)
     for name in (b"X_Consumer_ID", b"x_api_key", b"Transfer_Encoding", b"Content_Length", b"_", b"Authorization_"):
         yield f"underscore-{name!r}", template.send(extra=name + b": 1\r\n")
-    for name, line in {"empty": b": 1", "no-colon": b"X-Any", "only-space": b" : 1", "colon": b":"}.items():
-        yield f"name-{name}", template.send(extra=line + b"\r\n")
+    for case, line in {"empty": b": 1", "no-colon": b"X-Any", "only-space": b" : 1", "colon": b":"}.items():
+        yield f"name-{case}", template.send(extra=line + b"\r\n")
 
 
 def _values(template: Template) -> Cases:
