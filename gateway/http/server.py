@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -128,9 +129,14 @@ class HttpServer:
             self._idle.set()
 
     async def drain(self, grace: float = 1.0) -> None:
-        """Answer everything with `Connection: close`; after `grace` seconds close the connections that are idle."""
+        """Answer everything with `Connection: close`; after `grace` seconds close the connections that are idle.
+
+        Returns at once when there are no connections.
+        """
         self.draining = True
-        await asyncio.sleep(grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
         for connection in list(self.connections):
             connection.close_if_idle()
 
