@@ -20,6 +20,7 @@ __all__ = ["Connection", "DateLine", "HttpServer", "Request", "ServerLimits"]
 
 Handler = Callable[[Request], Coroutine[Any, Any, None]]
 Refusal = Callable[[Connection, int, str], bytes]
+_ACCEPTED = 0.02  # seconds until connections that were accepted before the listener closed are known
 _TURNED_AWAY_AT_ONCE = 64  # connections over the cap that get an answer; more than these are dropped without one
 
 
@@ -136,6 +137,7 @@ class HttpServer:
         self.draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
+                await asyncio.sleep(_ACCEPTED)
                 await self._idle.wait()
         for connection in list(self.connections):
             connection.close_if_idle()
