@@ -159,6 +159,16 @@ def test_upgrade_accepts_and_echoes(origin: Origin) -> None:
     assert expected in answer and answer.endswith(b"\r\n\r\necho")
 
 
+def test_stale_answers_once_and_resets_the_second_request(origin: Origin) -> None:
+    asked = _ask("stale").replace(b"Connection: close\r\n", b"")
+    with _connect(origin) as link:
+        link.sendall(asked)
+        assert _read_all(link, 0.2).startswith(b"HTTP/1.1 200")
+        link.sendall(asked)
+        with pytest.raises(ConnectionResetError):
+            _read_all(link)
+
+
 def test_fault_by_body_and_by_path(origin: Origin) -> None:
     with _connect(origin) as link:
         link.sendall(b'POST / HTTP/1.1\r\nContent-Length: 17\r\n\r\n{"fault": "html"}')
