@@ -63,6 +63,7 @@ class Directory:
     def forget(self, digests: Iterable[bytes]) -> None:
         """Drop entries that changed; no digest at all: drop everything."""
         self._changes += 1
+        self._flights.clear()  # who asks from now on wants a newer answer than those that are under way
         digests = tuple(digests)
         if not digests:
             self._known.clear()
@@ -76,7 +77,7 @@ class Directory:
         flight = self._flights.get(digest)
         if flight is None:
             flight = self._flights[digest] = self._call(LookUp(digest))
-            flight.add_done_callback(lambda _: self._flights.pop(digest, None))
+            flight.add_done_callback(lambda done: self._land(digest, done))
         try:
             answer = await asyncio.shield(flight)
         except ConnectionError:
@@ -86,6 +87,10 @@ class Directory:
         if changes == self._changes:  # else it may be older than the change
             self._remember(digest, answer.credential)
         return answer.credential
+
+    def _land(self, digest: bytes, flight: asyncio.Future[Any]) -> None:
+        if self._flights.get(digest) is flight:
+            del self._flights[digest]
 
     def _remember(self, digest: bytes, credential: Credential | None) -> None:
         if credential is None:
