@@ -55,10 +55,7 @@ def mixed(number: int) -> dict[str, object]:
 async def check_books(gateway: Gateway, load: Load) -> None:
     """Rows against what the clients saw, and the month against the rows."""
     await asyncio.to_thread(eventually, lambda: is_settled(gateway), 10.0, "all journals are settled")
-    client = Client(gateway.address, gateway.key("monthly"))
-    await asyncio.sleep(0.5)  # leases that lie idle go back
-    remaining = int((await client.ask(chat(), request_id="the-last")).headers["x-quota-monthly-remaining"])
-    client.close()
+    remaining = await read_remaining(gateway)
     await asyncio.to_thread(eventually, lambda: gateway.query("SELECT 1 FROM requests WHERE request_id = 'the-last'"))
     rows = gateway.rows()
     assert MONTH - remaining == sum(row["units"] for row in rows) // 1000
@@ -71,6 +68,28 @@ async def check_books(gateway: Gateway, load: Load) -> None:
         assert (outcomes[name] is Outcome.COMPLETE) == (answer.status == 200), (answer, outcomes[name])
     for row in rows:
         assert row["units"] == (1000 if Outcome(row["outcome"]).keeps_units else 0), dict(row)
+
+
+async def read_remaining(gateway: Gateway) -> int:
+    """What the month has left after one request more."""
+    await asyncio.sleep(0.5)  # leases that lie idle go back
+    client = Client(gateway.address, gateway.key("monthly"))
+    answer = await client.ask(chat(), request_id="the-last")
+    client.close()
+    return int(answer.headers["x-quota-monthly-remaining"])
+
+
+async def test_a_request_id_is_no_discount() -> None:
+    """A hundred requests at once that call themselves the same are a hundred requests."""
+    with running_gateway(config(), workers=2) as gateway:
+        clients = [Client(gateway.address, gateway.key("monthly")) for _ in range(100)]
+        answers = await asyncio.gather(*[client.ask(chat(), request_id="same") for client in clients])
+        assert {(answer.status, answer.headers["x-request-id"]) for answer in answers} == {(200, "same")}
+        for client in clients:
+            client.close()
+        await asyncio.to_thread(eventually, lambda: len(gateway.rows()) == 100)
+        assert {row["request_id"] for row in gateway.rows()} == {"same"}
+        assert await read_remaining(gateway) == MONTH - 101
 
 
 def is_settled(gateway: Gateway) -> bool:

@@ -105,9 +105,7 @@ async def test_a_killed_worker_costs_what_it_held_and_is_replaced_within_a_secon
 async def test_control_is_restarted_without_a_request_noticing() -> None:
     """Known keys need no control; a key that must be looked up meanwhile waits for its successor."""
     with running_gateway(config(), workers=2) as gateway:
-        made = await asyncio.to_thread(
-            gateway.command, "key.new", consumer="bob", tier="open"
-        )
+        made = await asyncio.to_thread(gateway.command, "key.new", consumer="bob", tier="open")
         load = Load(gateway.address, gateway.key("open"), lambda n: chat())
         load.start(8)
         pid = gateway.control_pid()
