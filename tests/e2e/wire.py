@@ -137,6 +137,13 @@ def ask(
         return line.ask(method, path, headers, body)
 
 
+def ask_raw(gateway: Gateway, head: str, body: bytes = b"") -> Answer:
+    """One request exactly as written, on a connection of its own; lines of `head` end in LF here."""
+    with Line(gateway.address) as line:
+        line.send(head.strip("\n").replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n" + body)
+        return line.read(head.split(" ", 1)[0])
+
+
 def row_of(gateway: Gateway, request_id: str, count: int = 1) -> Any:
     """The one row of a request in the store."""
     found = eventually(
