@@ -54,15 +54,16 @@ class Generation:
         self._data = msgspec.msgpack.encode(plain(config))
         self._count = os.cpu_count() or 1 if config.workers == "auto" else config.workers
         self._ending = False
+        self._leaving: set[Child] = set()  # told to end by themselves: they serve no newcomers
         self._pause = _FIRST_PAUSE
         self._started: dict[str, float] = {}
         self._now = asyncio.get_running_loop().time
 
     async def start(self) -> None:
-        """Start all workers and wait until they are ready; they do not accept yet. Raises ChildFailed."""
+        """Start all workers and wait until they are ready; they do not accept yet. Raises ChildFailed, OSError."""
         try:
             await asyncio.gather(*[self._start_one() for _ in range(self._count)])
-        except ChildFailed:
+        except (ChildFailed, OSError):
             self.abort()
             raise
 
@@ -139,32 +140,46 @@ class Generation:
 
     async def _replace(self, worker: Child) -> None:
         """A worker was told to end by itself (SIGTERM): another one takes over before it stops accepting."""
+        if worker in self._leaving:
+            return
+        self._leaving.add(worker)
         if not self._ending:
-            try:
-                (await self._start_one()).link.tell(Listen())
-            except ChildFailed as error:
-                _log.error("no replacement for %s: %s", worker.name, error)
+            await self._add_one()
         worker.link.tell(Drain(float(self.linger)))
 
     def _bury(self, worker: Child) -> None:
         self.workers.remove(worker)
+        self._leaving.discard(worker)
         lived = self._now() - self._started.pop(worker.name)
         self._shared.fold.retire(worker.name)
         if worker.was_ready:  # else it has charged nothing, and may have left no journal that could be settled
             self._shared.desk.bury(worker.name)
-        if self._ending or len(self.workers) >= self._count:
+        if not self._is_short():
             return
         _log.error("%s died: %s", worker.name, describe_exit(worker.code or 0))
         own = self._shared.fold.own
         own.add(own.index("worker_restarts_total"))
+        self._revive_later(lived)
+
+    def _is_short(self) -> bool:
+        """Whether a worker is missing. Those that are leaving do not count."""
+        return not self._ending and len(self.workers) - len(self._leaving) < self._count
+
+    def _revive_later(self, lived: float) -> None:
         self._pause = _FIRST_PAUSE if lived > _STABLE else min(self._pause * 2, _LONGEST_PAUSE)
         spawn(self._revive(self._pause), "revive worker")
 
     async def _revive(self, pause: float) -> None:
         await asyncio.sleep(pause * random.uniform(0.8, 1.2))
-        if self._ending:
-            return
+        if self._is_short():
+            await self._add_one()
+
+    async def _add_one(self) -> None:
+        """One worker more, that accepts. One that does not become ready is replaced when it is buried."""
         try:
             (await self._start_one()).link.tell(Listen())
-        except (ChildFailed, OSError) as error:
+        except ChildFailed as error:
             _log.error("a worker could not be started: %s", error)
+        except OSError as error:
+            _log.error("a worker could not be started: %s", error)
+            self._revive_later(0.0)

@@ -139,3 +139,24 @@ async def test_a_killed_engine_breaks_its_streams_and_comes_back() -> None:
         await asyncio.to_thread(eventually, lambda: gateway.query("SELECT 1 FROM requests WHERE request_id = 'struck'"))
         (row,) = gateway.query("SELECT * FROM requests WHERE request_id = 'struck'")
         assert (row["outcome"], row["error"], row["tokens_source"]) == ("engine_died", 1711, "estimated")
+
+
+async def test_a_worker_is_replaced_while_its_predecessor_still_finishes_a_stream() -> None:
+    """One that leaves (SIGTERM, even twice) does not count: when its successor dies there is another one."""
+    with running_gateway(config(), workers=1) as gateway:
+        stream = asyncio.create_task(read_stream(gateway, chat(stream=True, chunks=60, chunk_delay=0.05)))
+        await asyncio.sleep(0.2)
+        (old,) = gateway.workers()
+        os.kill(old, signal.SIGTERM)
+        os.kill(old, signal.SIGTERM)
+        (new,) = await asyncio.to_thread(eventually, lambda: set(gateway.workers()) - {old})
+        await asyncio.sleep(0.3)
+        assert set(gateway.workers()) == {old, new}
+        os.kill(new, signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda: set(gateway.workers()) - {old, new})
+        client = Client(gateway.address, gateway.key("open"))
+        assert (await client.ask(chat())).status == 200
+        client.close()
+        assert old in gateway.workers()
+        received, is_cut = await stream
+        assert not is_cut and received.endswith(b"data: [DONE]\n\n")
