@@ -3,12 +3,12 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.exchange import Credential
 from gateway.link import Found, LookUp
+from gateway.settings.credentials import parse_expiry
 from gateway.settings.schema import Consumer
 
 _KNOWN = 50_000  # keys remembered
@@ -21,7 +21,7 @@ def read_consumers(consumers: Mapping[str, Consumer]) -> Iterable[tuple[bytes, C
     """The keys of the configuration by digest."""
     for name, consumer in consumers.items():
         for key in consumer.keys:
-            expires = _read_time(key.expires) if key.expires else 0.0
+            expires = parse_expiry(key.expires)
             yield (
                 bytes.fromhex(key.sha256),
                 Credential(
@@ -29,11 +29,6 @@ def read_consumers(consumers: Mapping[str, Consumer]) -> Iterable[tuple[bytes, C
                     consumer.routes, key.models, key.routes,
                 ),
             )  # fmt: skip
-
-
-def _read_time(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class Directory:
