@@ -113,6 +113,7 @@ class _Event(msgspec.Struct):
     error: Any = None
 
 
+_some_json = json.JSONDecoder().raw_decode
 _answers = msgspec.json.Decoder(_Answer)
 _events = msgspec.json.Decoder(_Event)
 
@@ -122,6 +123,16 @@ def read_usage(body: bytes) -> Usage | None:
     try:
         return _answers.decode(body).usage
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def find_usage(tail: bytes) -> Usage | None:
+    """The `usage` of a JSON answer of which only the end is known, None where it is not there."""
+    at = tail.rfind(b'"usage"')
+    try:
+        value, _ = _some_json(tail[at + 7 :].decode().lstrip(" \t\r\n:"))
+        return msgspec.convert(value, Usage) if at >= 0 else None
+    except (ValueError, RecursionError):
         return None
 
 

@@ -14,7 +14,7 @@ from gateway.exchange import Exchange, Outcome
 from gateway.http.request import Request
 from gateway.relay.chain import Chain, run_chunk
 from gateway.relay.dialect import EventStream, error_event
-from gateway.wire import Usage, read_usage
+from gateway.wire import Usage, find_usage, read_usage
 
 HOLD = 1_048_576
 _TAIL = 1024
@@ -76,7 +76,7 @@ class Answer:
                 return
             data, self._parts, self._hold = b"".join(self._parts), [], False
         if not events:
-            self._tail = data[-_TAIL:]
+            self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
         self._send(data)
 
     def take_last(self) -> bytes:
@@ -121,7 +121,9 @@ class Answer:
 
     def usage(self) -> Usage | None:
         """The engine's own figures, None where it gave none."""
-        return self.events.usage if self.events is not None else read_usage(self._tail)
+        if self.events is not None:
+            return self.events.usage
+        return read_usage(self._tail) if self._hold else find_usage(self._tail)
 
     def delivered(self) -> int:
         """An estimate of the tokens handed to the client: events of a stream, else a quarter of the bytes."""

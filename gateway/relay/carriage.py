@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable
 
-from gateway.backend import Blame
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome, Reply
 from gateway.http.deadline import Sweeper
@@ -18,7 +17,7 @@ from gateway.relay.dialect import ask_for_usage, count_tokens, estimate
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.places import Places
 from gateway.relay.route import Route
-from gateway.relay.target import Target, explain_failure
+from gateway.relay.target import Target, blame_failure, explain_failure
 from gateway.settings.schema import Config
 from gateway.wire import Usage, read_usage
 
@@ -111,7 +110,7 @@ class Carriage:
         except UpstreamError as error:
             died = await self._places.has_died(passage.target.name, passage.load)
             failure = explain_failure(exchange, error, died)
-            self._forwarder.report(passage, Blame.ENDPOINT)
+            self._forwarder.report(passage, blame_failure(error))
             if not exchange.request.started:
                 raise failure from None
             self._give_up(exchange, answer, failure, conclude)

@@ -12,7 +12,7 @@ from gateway.relay.balance import Candidate, RetryBudget
 from gateway.relay.body import forwarded_body
 from gateway.relay.places import Places
 from gateway.relay.route import Route
-from gateway.relay.target import Target, explain_failure
+from gateway.relay.target import Target, blame_failure, explain_failure
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 
@@ -101,9 +101,11 @@ class Forwarder:
                     died = error.sent and await self._places.has_died(passage.target.name, passage.load)
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
-                    self.report(passage, Blame.ENDPOINT)
+                    self.report(passage, blame_failure(error))
                 if again and self._may_go_on(passage) and (retrying or self.budget.take()):
                     retrying = True
+                    if head is not None:  # else it is told already; nobody will read the body of this one
+                        self.report(passage, passage.target.backend.blame(head.status, b""))
                     passage.abandon()
                 elif head is not None:
                     return head

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from gateway.backend import AnyBackend
+from gateway.backend import AnyBackend, Blame
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome
 from gateway.http.faults import UpstreamError
@@ -110,3 +110,11 @@ def explain_failure(exchange: Exchange, error: UpstreamError, died: bool) -> Gat
     else:
         exchange.outcome = Outcome.ENGINE_DIED if died else Outcome.UPSTREAM_FAILED
     return GatewayError(1711 if died else _NUMBERS.get(error.kind, 1702))
+
+
+def blame_failure(error: UpstreamError) -> Blame:
+    """Whose fault it is: who falls silent or hangs up without a word may have been asked for too much."""
+    if error.kind == "body_too_large":
+        return Blame.CLIENT
+    is_unclear = error.sent and (not error.got or error.kind == "total_timeout")
+    return Blame.UNCLEAR if is_unclear else Blame.ENDPOINT

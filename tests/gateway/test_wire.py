@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.wire import Usage, encode_object, is_deeper, parse_object, read_event, read_usage
+from gateway.wire import Usage, encode_object, find_usage, is_deeper, parse_object, read_event, read_usage
 
 DEPTH = 64
 LONE = '{"a":"\\ud800"}'  # stdlib takes it, RFC 8259 (8.2) calls it unpredictable
@@ -187,6 +187,26 @@ def test_usage_is_read_or_absent_never_an_error(body: bytes, usage: Any) -> None
         assert (found.prompt_tokens, found.completion_tokens, found.prompt_tokens_details.cached_tokens) == usage
     else:
         assert found == usage
+
+
+@pytest.mark.parametrize(
+    ("tail", "usage"),
+    [
+        (b'xxx"],"usage":{"prompt_tokens":3,"total_tokens":3}}', Usage(3)),
+        (b'],"usage" : {"prompt_tokens":3,"completion_tokens":0},"id":"x"}\n', Usage(3, 0)),
+        (b'"usage":{"prompt_tokens":1},"usage":{"prompt_tokens":2}}', Usage(2)),
+        (b'"usage":null}', None),
+        (b'"usage":{"prompt_tokens":"3"}}', None),
+        (b'"usage":{"prompt_tok', None),
+        (b'"usage"', None),
+        (b'{"prompt_tokens":3}', None),
+        (b'"usage":{}\xff', None),
+        (b'"usage":' + b"[" * 100_000, None),
+        (b"", None),
+    ],
+)
+def test_usage_is_found_at_the_end_of_an_answer(tail: bytes, usage: Usage | None) -> None:
+    assert find_usage(tail) == usage
 
 
 def test_an_event_tells_usage_choices_and_error() -> None:
