@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,19 @@ async def test_retry_after_is_true() -> None:
         await asyncio.sleep(1.0)
         assert (await client.ask(chat())).status == 200
         client.close()
+
+
+async def test_a_burst_is_not_forgotten_by_a_kill(tmp_path: Path) -> None:
+    """The supervisor dies between two halves of a burst: together they get what one burst gets."""
+    answers: list[Answer] = []
+    for kills in (True, False):
+        with running_gateway(config(), workers=2, folder=tmp_path) as gateway:
+            clients = [Client(gateway.address, gateway.key("free")) for _ in range(CONNECTIONS)]
+            answers += await burst(clients, 120, asyncio.get_running_loop().time())
+            if kills:
+                assert {answer.status for answer in answers} == {200}
+                gateway.kill()
+            for client in clients:
+                client.close()
+    least, most = admitted_bounds(answers)
+    assert least <= sum(answer.status == 200 for answer in answers) <= most <= least + 1
