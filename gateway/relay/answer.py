@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange, Outcome
+from gateway.exchange import Exchange
 from gateway.http.request import Request
 from gateway.relay.chain import Chain, run_chunk
 from gateway.relay.dialect import EventStream, error_event
@@ -88,7 +88,6 @@ class Answer:
         if events is not None:
             last = events.finish()
             if not last and not self.exchange.sent:
-                self.exchange.outcome = Outcome.UPSTREAM_FAILED
                 raise GatewayError(1710)
             return last
         body = b"".join(self._parts)

@@ -70,6 +70,7 @@ class Carriage:
             exchange.upstream.status = head.status
             exchange.reply = Reply(head.status, response_headers(head))
             exchange.status = head.status
+            exchange.outcome = Outcome.UPSTREAM_FAILED  # until its answer is judged
             if head.status == 101:
                 await self._tunnel(exchange, route, passage, conclude)
             elif route.chain.leaves_answers and _is_whole(exchange, passage, head):

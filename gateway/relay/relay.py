@@ -148,12 +148,15 @@ class Relay:
             self._conclude(exchange)
             request.respond(reply.status, reply.headers, body, lines)
             return
-        request.begin(reply.status, reply.headers, None, lines)
         async for piece in reply.body:
             data = run_chunk(route.chain, exchange, piece)
+            if not request.started:
+                request.begin(reply.status, reply.headers, None, lines)
             exchange.sent += len(data)
             request.write(data)
             await request.drain()
+        if not request.started:
+            request.begin(reply.status, reply.headers, None, lines)
         self._conclude(exchange)
         request.end()
 
@@ -183,9 +186,9 @@ class Relay:
             exchange.status = _CLIENT_CLOSED
         if exchange.request.stalled:
             exchange.error = GatewayError(1809)
-        if exchange.forwarded:
+        if exchange.forwarded or exchange.sent:
             exchange.outcome = Outcome.LEFT
-            if exchange.tokens.source == "none":
+            if exchange.forwarded and exchange.tokens.source == "none":
                 estimate(exchange, 0)
         else:
             exchange.outcome = Outcome.LEFT_WAITING

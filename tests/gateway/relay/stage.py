@@ -32,7 +32,7 @@ from tests.gateway.http.peers import RawClient, Site, eventually
 
 KEY = "key-of-acme-0001"
 CONFIG = """
-limits: {body: 10KB}
+limits: {body: 10KB, answer: 20KB}
 tiers: {free: {rate: 100/min, burst: 150, monthly: 1000}}
 consumers: {acme: {tier: free, project: rockets, keys: [{key: key-of-acme-0001, id: main}]}}
 """
