@@ -62,7 +62,9 @@ class EventStream:
         held, self._held = self._held, b""
         if not self.done and held.strip():
             self._overhear(held)
-            return held if self._keeps(held) else b""  # the last event lacks its empty line
+            is_wanted = self._keeps(held)  # the last event lacks its empty line, or all lines end in CR alone
+            self.done = self.done or held.rstrip().endswith(_DONE)
+            return held if is_wanted else b""
         return held
 
     @property
