@@ -33,8 +33,8 @@ async def disturb(gateway: Gateway, disturbance: Disturbance, times: int, reques
     load.start(8, fresh=True)
     await asyncio.sleep(0.3)
     for number in range(times):
-        enough = max(load.asked + 100, requests * (number + 1) // times)
         await disturbance(gateway)
+        enough = max(load.asked + 300, requests * (number + 1) // times)
         while load.asked < enough:
             await asyncio.sleep(0.05)
     await load.stop()
