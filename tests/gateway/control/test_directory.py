@@ -84,7 +84,7 @@ def test_a_key_made_elsewhere_is_taken_once(directory: Directory) -> None:
         directory.new_key(NewKey("acme", key="sk-made-elsewhere"))
 
 
-@pytest.mark.parametrize("key", ["short", "with space in it", "tk_000000000000_" + "0" * 43 + "_000000"])
+@pytest.mark.parametrize("key", ["short", " begins with a space", "tk_000000000000_" + "0" * 43 + "_000000"])
 def test_a_key_that_could_not_be_used_is_refused(directory: Directory, key: str) -> None:
     with pytest.raises(DirectoryError, match="8 to 512"):
         directory.new_key(NewKey("acme", "free", key=key))
