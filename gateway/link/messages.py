@@ -107,6 +107,12 @@ class EndpointStates(Message, frozen=True):
     down: dict[str, tuple[str, ...]]
 
 
+class Peek(Message, frozen=True):
+    """Ask the ledger what it would answer to `ask`, and change nothing; answered as an `Ask` is."""
+
+    ask: Ask
+
+
 class LookUp(Message, frozen=True):
     """Ask the directory for a key by its SHA-256; answered by `Found`."""
 
@@ -153,6 +159,6 @@ class Command(Message, frozen=True):
 
 AnyMessage = (
     Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
-    | EndpointStates | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
+    | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
     | Ask | Grant | Denial | Refund | Return
 )  # fmt: skip

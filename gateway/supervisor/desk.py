@@ -18,6 +18,7 @@ from gateway.link import (
     LinkClosed,
     LookUp,
     Observation,
+    Peek,
     Release,
     Settled,
     StoreState,
@@ -63,6 +64,8 @@ class Desk:
         match message:
             case Ask():
                 return self._ledger.ask(worker.name, message)
+            case Peek():
+                return self._ledger.peek(message.ask)
             case Refund():
                 self._ledger.refund(worker.name, message)
             case Return():

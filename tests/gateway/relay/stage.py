@@ -14,7 +14,7 @@ from gateway.ledger.clock import Clock as LedgerClock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.lease import Wallet
 from gateway.ledger.limit import Ask, Refund, Return
-from gateway.link import Acquire, Done, Failed, Found, Gone, Link, LookUp, Observation, Ready, Release, Slot
+from gateway.link import Acquire, Done, Failed, Found, Gone, Link, LookUp, Observation, Peek, Ready, Release, Slot
 from gateway.metrics import Board, Reader, make_board_file
 from gateway.relay.assembly import assemble
 from gateway.relay.carriage import Carriage
@@ -71,6 +71,8 @@ class Supervisor:
         match message:
             case Ask():
                 return self.ledger.ask("w", message)
+            case Peek():
+                return self.ledger.peek(message.ask)
             case Refund():
                 self.ledger.refund("w", message)
             case Return():
