@@ -47,17 +47,25 @@ async def test_a_drain_completes_short_streams_and_breaks_long_ones_off() -> Non
 
 
 async def test_a_second_signal_means_now() -> None:
-    with running_gateway(draining(30)) as gateway:
+    """Who waits for a slot is told too, and pays nothing."""
+    with running_gateway(draining(30, backends={"echo": {"echo": {}, "slots": 1}})) as gateway:
         stream = asyncio.create_task(read_stream(gateway, LONG))
+        await asyncio.sleep(0.2)
+        client = Client(gateway.address, gateway.key("monthly"))
+        queued = asyncio.create_task(client.ask(chat(), request_id="queued"))
         await asyncio.sleep(0.2)
         gateway.note_processes()
         gateway.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.2)
-        assert not stream.done()
+        assert not stream.done() and not queued.done()
         started = time.monotonic()
         gateway.process.send_signal(signal.SIGTERM)
         received, is_cut = await stream
         assert is_cut
         check_told(received)
+        refused = await queued
+        assert (refused.status, refused.json["error"]["number"], refused.headers["retry-after"]) == (503, 1901, "1")
         assert await asyncio.to_thread(gateway.process.wait, 10) == 0
         assert time.monotonic() - started < 4
+        (row,) = gateway.query("SELECT * FROM requests WHERE request_id = 'queued'")
+        assert (row["outcome"], row["error"], row["units"]) == ("turned_away", 1901, 0)
