@@ -45,8 +45,7 @@ class Plugin(BasePlugin[Settings]):
 
     def access(self, exchange: Exchange) -> Reply | None:
         origin = exchange.header("origin")
-        if not self._any:
-            exchange.lines.append("Vary: Origin\r\n")
+        exchange.lines.append("Vary: Origin\r\n")  # of `*` as well: without an origin the answer has no such header
         if origin is None:
             return None
         is_preflight = exchange.method == "OPTIONS" and exchange.header("access-control-request-method") is not None
