@@ -9,6 +9,7 @@ from tests.load import Client, chat
 from tests.streams import check_told, close_code, open_socket, read_stream
 
 SHORT = chat(stream=True, chunks=10, chunk_delay=0.05)  # half a second
+STREAMS = 50  # of each kind
 LONG = chat(stream=True, chunks=2000, chunk_delay=0.05)
 
 
@@ -18,8 +19,8 @@ def draining(seconds: float, **changes: object) -> Document:
 
 async def test_a_drain_completes_short_streams_and_breaks_long_ones_off() -> None:
     with running_gateway(draining(1.5), workers=2) as gateway:
-        streams = [asyncio.create_task(read_stream(gateway, SHORT)) for _ in range(20)]
-        late = [asyncio.create_task(read_stream(gateway, LONG, f"long-{n}")) for n in range(20)]
+        streams = [asyncio.create_task(read_stream(gateway, SHORT)) for _ in range(STREAMS)]
+        late = [asyncio.create_task(read_stream(gateway, LONG, f"long-{n}")) for n in range(STREAMS)]
         client = Client(gateway.address, gateway.key("monthly"))
         waiting = asyncio.create_task(client.ask(chat(delay=30), request_id="waits"))
         socket = await open_socket(gateway)
@@ -39,10 +40,10 @@ async def test_a_drain_completes_short_streams_and_breaks_long_ones_off() -> Non
         assert await close_code(socket) == 1012
         assert await asyncio.to_thread(gateway.process.wait, 5) == 0
         rows = {row["request_id"]: row for row in gateway.rows()}
-        for name in ("waits", *(f"long-{n}" for n in range(20))):
+        for name in ("waits", *(f"long-{n}" for n in range(STREAMS))):
             row = rows[name]
             assert (row["outcome"], row["error"], row["units"]) == ("worker_lost", 1901, 1000)
-        assert all(rows[f"long-{n}"]["tokens_out"] >= 20 for n in range(20))
+        assert all(rows[f"long-{n}"]["tokens_out"] >= 20 for n in range(STREAMS))
         assert "complete" in {row["outcome"] for row in rows.values() if row["path"] == "/v1/echo/ws"}
 
 

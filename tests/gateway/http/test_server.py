@@ -90,6 +90,35 @@ async def test_a_drain_loses_nothing(site: Site) -> None:
     await asyncio.wait_for(server.wait_idle(), 2)
 
 
+async def test_a_drain_without_connections_is_over_at_once(site: Site) -> None:
+    server, port = await site.serve(hello)
+    client = await site.client(port)
+    await client.ask(GET)
+    draining = asyncio.ensure_future(server.drain(5))
+    await asyncio.sleep(0.1)
+    assert not draining.done()
+    await client.ask(GET)  # told to close, it leaves
+    await asyncio.wait_for(draining, 1)
+
+
+async def test_the_idle_are_dismissed_and_the_busy_are_not(site: Site) -> None:
+    gate, started = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        started.set()
+        await gate.wait()
+        request.respond(200, [], b"done")
+
+    server, port = await site.serve(handler)
+    idle, busy = await site.client(port), await site.client(port)
+    await busy.send(GET)
+    await started.wait()
+    server.dismiss()
+    assert await idle.is_closed()
+    gate.set()
+    assert (await busy.answer())[0] == 200
+
+
 async def test_a_head_that_has_begun_survives_the_drain(site: Site) -> None:
     server, port = await site.serve(hello)
     client = await site.client(port)
