@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.conftest import KEYS
+from tests.e2e.scene import KEYS
 from tests.e2e.wire import CHAT, Answer, ask, ask_raw, bearer, row_of
 from tests.harness import Gateway
 

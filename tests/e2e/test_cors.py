@@ -4,7 +4,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.e2e.conftest import GOOD, KEYS
+from tests.e2e.scene import GOOD, KEYS
 from tests.e2e.wire import Answer, ask, bearer
 from tests.harness import Gateway
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import KEYS
+from tests.e2e.scene import KEYS
 from tests.e2e.wire import CHAT, Answer, ask, ask_raw, bearer, row_of
 from tests.faults.origin import Origin
 from tests.harness import Gateway

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.e2e.conftest import KEYS
+from tests.e2e.scene import KEYS
 from tests.e2e.wire import CHAT, ask, ask_raw, bearer, row_of
 from tests.harness import Gateway
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import KEYS
+from tests.e2e.scene import KEYS
 from tests.e2e.wire import CHAT, Line, ask, ask_raw, bearer, encode, row_of
 from tests.faults.origin import Origin
 from tests.harness import Gateway

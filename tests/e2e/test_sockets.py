@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.e2e.conftest import GOOD, KEYS
+from tests.e2e.scene import GOOD, KEYS
 from tests.e2e.wire import Line, bearer, encode, row_of
 from tests.faults.origin import Origin
 from tests.harness import Gateway, eventually
