@@ -18,7 +18,7 @@ def origin() -> Iterator[Origin]:
 
 @pytest.fixture(scope="session")
 def failing(origin: Origin) -> Iterator[Gateway]:
-    with refused() as refusing, blackhole() as silent, running_gateway(scene.failing(origin, refusing, silent)) as gateway:
+    with refused() as port, blackhole() as silent, running_gateway(scene.failing(origin, port, silent)) as gateway:
         yield gateway
 
 
@@ -30,7 +30,7 @@ def hurried(origin: Origin) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def talking(origin: Origin) -> Iterator[Gateway]:
-    with refused() as refusing, running_gateway(scene.talking(origin, refusing)) as gateway:
+    with refused() as port, running_gateway(scene.talking(origin, port)) as gateway:
         yield gateway
 
 
