@@ -11,16 +11,19 @@ from gateway.settings.rules.addresses import check_addresses
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.machine import check_machine
+from gateway.settings.rules.names import check_names
 from gateway.settings.rules.parts import check_parts
 from gateway.settings.rules.paths import check_paths
 from gateway.settings.rules.references import check_references
 from gateway.settings.schema import Config
 
+_RULES = (check_addresses, check_machine, check_names, check_references, check_parts, check_paths, check_costs)
+
 
 def find_problems(config: Config, document: Document | None = None) -> list[Problem]:
     """All errors and warnings, in the order of the file. `document` gives the lines and what was written literally."""
     found: list[Problem] = []
-    for rule in (check_addresses, check_machine, check_references, check_parts, check_paths, check_costs):
+    for rule in _RULES:
         found.extend(rule(config))
     found.extend(check_credentials(config, time.time_ns() / 1e9))
     if document is None:
