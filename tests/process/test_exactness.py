@@ -23,26 +23,26 @@ VICTIMS: dict[str, Callable[[Gateway], int]] = {
 }
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-async def test_the_month_is_exact_after_a_kill(victim: str, tmp_path: Path) -> None:
-    await kill_and_count(victim, tmp_path)
+@pytest.mark.parametrize("victims", [("worker", "control", "engine"), ("supervisor",)])
+async def test_the_month_is_exact_after_kills(victims: tuple[str, ...], tmp_path: Path) -> None:
+    await kill_and_count(victims, tmp_path)
 
 
-async def kill_and_count(victim: str, tmp_path: Path) -> None:
-    """Kill one process in the middle of a load, let the gateway mend itself (or start it again), and count."""
+async def kill_and_count(victims: tuple[str, ...], tmp_path: Path) -> None:
+    """Kill in the middle of a load, let the gateway mend itself (a dead one is started again), and count."""
     with ExitStack() as stack:
         gateway = stack.enter_context(running_gateway(config(), workers=2, folder=tmp_path))
         load = Load(gateway.address, gateway.key("monthly"), mixed, pause=0.005)
         load.start(8)
-        await asyncio.sleep(0.7)
-        gateway.note_processes()
-        os.kill(VICTIMS[victim](gateway), signal.SIGKILL)
-        if victim == "supervisor":
-            gateway.process.wait()
-            await asyncio.to_thread(eventually, lambda: not gateway.survivors(), 8.0)
+        for victim in victims:
+            await asyncio.sleep(0.7)
+            gateway.note_processes()
+            os.kill(VICTIMS[victim](gateway), signal.SIGKILL)
         await asyncio.sleep(0.7)
         await load.stop()
-        if victim == "supervisor":
+        if "supervisor" in victims:
+            gateway.process.wait()
+            await asyncio.to_thread(eventually, lambda: not gateway.survivors(), 8.0)
             gateway = stack.enter_context(running_gateway(config(), workers=2, folder=tmp_path))
         await check_books(gateway, load)
 

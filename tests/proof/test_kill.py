@@ -19,4 +19,4 @@ async def test_twenty_killed_workers_are_booked() -> None:
 @pytest.mark.parametrize("round", range(5))
 @pytest.mark.parametrize("victim", VICTIMS)
 async def test_the_month_stays_exact(victim: str, round: int, tmp_path: Path) -> None:
-    await kill_and_count(victim, tmp_path)
+    await kill_and_count((victim,), tmp_path)
