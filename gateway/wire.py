@@ -15,13 +15,14 @@ _NOT_MARKS = bytes(i for i in range(256) if i not in b'[]{}"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")  # in valid JSON the kind of a bracket says nothing about depth
 _STEPS = {ord("["): 1, ord("]"): -1}
 _MANY = 1024  # brackets that are not worth a second thought
+_MEMBERS = 10_000  # of one object; no model API has a hundred
 
 
 def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
     """The members of a JSON object (RFC 8259), each value left as it stands.
 
-    Raises GatewayError 1210 (not JSON, not UTF-8, not an object), 1211 (a member twice: servers differ in which one
-    they take, so a check of one could be passed with the other), 1212 (nested deeper than `depth`).
+    Raises GatewayError 1210 (not JSON, not UTF-8, not an object, far too many members), 1211 (a member twice: servers
+    differ in which one they take, so a check of one could be passed with the other), 1212 (nested deeper than `depth`).
     """
     try:
         if not body.isascii():
@@ -37,6 +38,8 @@ def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
         raise GatewayError(1210, "The body must be a JSON object.") from None
     except msgspec.DecodeError as error:
         raise GatewayError(1210, f"The body is not valid JSON: {error}.") from None
+    if len(fields) > _MEMBERS:
+        raise GatewayError(1210, f"The body has more than {_MEMBERS} fields.")
     if is_deeper(body, depth):
         raise GatewayError(1212, f"The JSON is nested deeper than {depth} levels.")
     if _encode(fields) != body and (name := _find_duplicate(body)) is not None:

@@ -54,6 +54,7 @@ def _nested(depth: int) -> bytes:
         (b'{"model":"../../etc/passwd"}', 1214), (b'{"model":"/abs"}', 1214), (b'{"model":"a\\u0000b"}', 1214),
         (b'{"model":"--host=0.0.0.0"}', 1214), (b'{"model":"' + b"x" * 10_000 + b'"}', 1214),
         (b'{"model":"echo","stream":"yes"}', 1214), (_nested(64), 1212), (_nested(100_000), 1212),
+        (b'{"model":"echo",' + b",".join(b'"k%d":0' % n for n in range(10_000)) + b"}", 1210),
     ],
 )  # fmt: skip
 def test_s39_s40_bodies_that_are_refused(site: Gateway, body: bytes, number: int) -> None:

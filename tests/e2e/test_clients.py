@@ -83,6 +83,42 @@ def _leave(sock: socket.socket, way: str) -> None:
     sock.close()
 
 
+def test_f44_a_client_that_leaves_while_it_uploads(gateway: Gateway, origin: Origin) -> None:
+    began = time.monotonic()
+    with Line(gateway.address) as line:
+        upload = bearer(gateway.key("monthly"), **{"Transfer-Encoding": "chunked"})
+        data, passed_on = encode("POST", "/plain/hang", upload)
+        line.send(data + b"5\r\nhello\r\n")
+        time.sleep(0.1)
+        left = time.monotonic()
+    row = row_of(gateway, passed_on)
+    assert (row["outcome"], row["units"], row["finished"] - row["started"] < 300_000) == ("left", 1000, True)
+    assert time.monotonic() - left < 1
+    assert _latest(origin, "hang", began) is None  # what it did not get wholly, the origin does not call a request
+    with Line(gateway.address) as line:
+        data, held = _chat(gateway)
+        line.send(data[:-10])
+        time.sleep(0.1)
+    row = row_of(gateway, held)
+    assert (row["outcome"], row["units"], row["backend"]) == ("left_waiting", 0, "")
+
+
+@pytest.mark.parametrize(("path", "outcome", "units"), [("/plain/hang", "left", 1000), (CHAT, "refused", 0)])
+@pytest.mark.parametrize(("rest", "status", "number"), [(b"zz\r\n", 400, 1201), (b"", 408, 1804)])
+def test_an_upload_that_goes_wrong(
+    gateway: Gateway, path: str, outcome: str, units: int, rest: bytes, status: int, number: int
+) -> None:
+    with Line(gateway.address) as line:
+        data, name = encode("POST", path, bearer(gateway.key("monthly"), **{"Transfer-Encoding": "chunked"}))
+        line.send(data + b"5\r\nhello\r\n")
+        time.sleep(0.1)
+        line.send(rest)
+        answer = line.read("POST")
+    assert (answer.status, answer.error, answer.get("connection")) == (status, number, "close")
+    row = row_of(gateway, name)
+    assert (row["outcome"], row["units"], row["error"]) == (outcome, units, number)
+
+
 def test_f44_a_slot_is_free_again(gateway: Gateway) -> None:
     with Line(gateway.address) as first, Line(gateway.address) as second:
         data, working = _chat(gateway, "single", echo={"delay": 30})
