@@ -124,4 +124,6 @@ class Family:
 
 def describe_exit(code: int) -> str:
     """An exit code as asyncio gives it, for a person."""
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code >= 0:
+        return f"exit code {code}"
+    return f"signal {next((known.name for known in signal.Signals if known == -code), str(-code))}"

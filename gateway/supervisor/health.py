@@ -78,7 +78,7 @@ class Health:
             endpoint.failures += 1
             threshold = 1 if endpoint.ejections else FAILURES  # one that comes back is on probation
             if endpoint.failures >= threshold and not endpoint.is_down(now) and self._has_other(endpoint, now):
-                span = min(LONGEST_EJECTION, FIRST_EJECTION * 2**endpoint.ejections)
+                span = min(LONGEST_EJECTION, FIRST_EJECTION * 2 ** min(endpoint.ejections, 10))
                 endpoint.ejected_until = now + span
                 endpoint.ejections += 1
                 endpoint.failures = 0

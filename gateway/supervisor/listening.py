@@ -1,6 +1,7 @@
 """Listening sockets: bound by the supervisor once, inherited by every worker of every generation."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -29,7 +30,7 @@ class Listeners:
                     fresh[text] = listen(parse_address(text))
         except OSError:
             for sock in fresh.values():
-                sock.close()
+                _close(sock)
             raise
         self._open |= fresh
         return [self._open[text] for text in addresses]
@@ -62,7 +63,7 @@ def listen(address: Address) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        if error.errno == 98 or "in use" in str(error):
+        if error.errno == errno.EADDRINUSE:
             raise AddressTaken(f"{address} is taken: another program listens there") from None
         raise OSError(f"cannot listen on {address}: {error.strerror or error}") from None
     return sock
@@ -74,22 +75,26 @@ def _listen_unix(address: Address) -> socket.socket:
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.stat(address.path).st_mode):
-                raise OSError(f"cannot listen on {address}: the file exists and is no socket")
-            if _answers(address.path):
+                raise OSError("the file exists and is no socket")
+            if not _is_dead(address.path):
                 raise AddressTaken(f"{address} is taken: another program listens there")
             os.unlink(address.path)
         sock.bind(address.path)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
-    except OSError:
+    except AddressTaken:
         sock.close()
         raise
+    except OSError as error:
+        sock.close()
+        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from None
     return sock
 
 
-def _answers(path: str) -> bool:
+def _is_dead(path: str) -> bool:
+    """Nobody listens at this socket file. One that may not be asked is not ours to replace."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(path) == 0
+        return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
 def _name(sock: socket.socket) -> str:
