@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -60,7 +61,7 @@ class Place:
         self.tls = ("127.0.0.1", _free_port("127.0.0.1"))
         self.plain = ("127.0.0.1", _free_port("127.0.0.1"))
         self.v6 = ("::1", _free_port("::1"))
-        self.certificates = [
+        self.certificates: list[Any] = [
             {**_issue(folder, "first", "localhost"), "names": ["localhost"]},
             {**_issue(folder, "second", *SECOND), "names": [*SECOND]},
         ]
@@ -117,7 +118,8 @@ def gateway(place: Place) -> Iterator[Gateway]:
 def test_a_certificate_for_each_name(gateway: Gateway, place: Place, name: str, served: str) -> None:
     with Line(place.tls, tls=place.context(), name=name) as line:
         assert isinstance(line.socket, ssl.SSLSocket)
-        ((common,),) = line.socket.getpeercert()["subject"]  # type: ignore[index, misc]
+        certificate: Any = line.socket.getpeercert()
+        ((common,),) = certificate["subject"]
         assert common == ("commonName", served)
         assert line.socket.selected_alpn_protocol() == "http/1.1"
         assert line.socket.version() in ("TLSv1.2", "TLSv1.3")

@@ -3,6 +3,7 @@
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.e2e.scene import GOOD, KEYS
 from tests.e2e.wire import Answer, ask, bearer
@@ -99,10 +100,10 @@ def test_an_upstreams_own_word_is_dropped(site: Gateway) -> None:
 
 def test_a_web_socket_from_elsewhere_is_refused(site: Gateway) -> None:
     url, key = site.url.replace("http", "ws") + "/v1/echo/ws", {"Authorization": f"Bearer {KEYS['second']}"}
-    with connect(url, origin=GOOD, additional_headers=key) as socket:  # type: ignore[arg-type]
+    with connect(url, origin=Origin(GOOD), additional_headers=key) as socket:
         socket.send("hello")
         assert socket.recv() == "hello"
     for web in TRICKS[:8]:
-        with pytest.raises(InvalidStatus) as refused, connect(url, origin=web, additional_headers=key):  # type: ignore[arg-type]
+        with pytest.raises(InvalidStatus) as refused, connect(url, origin=Origin(web), additional_headers=key):
             pass
         assert refused.value.response.status_code == 403

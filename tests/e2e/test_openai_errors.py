@@ -61,8 +61,8 @@ def test_every_refusal_is_an_exception_it_knows(
     key = gateway.key(key) if key in ("slow", "spent") else key
     with make_client(gateway, key) as client, pytest.raises(kind) as raised:
         call(client)
+    assert type(raised.value) is kind
     error: Any = raised.value
-    assert type(error) is kind
     assert error.body["number"] == number == int(error.response.headers["x-tollkeeper-error"])
     assert (error.code, error.type, error.param) == (error.body["code"], error.body["type"], param or None)
     assert error.request_id == error.response.json()["meta"]["request_id"]
@@ -88,8 +88,9 @@ def test_a_full_queue_is_told_with_a_time_to_wait(gateway: Gateway) -> None:
         eventually(lambda: gateway.metrics().get('tollkeeper_inflight{backend="busy"}') == 1)
         with pytest.raises(openai.InternalServerError) as raised:
             chat(client, "busy")
-        assert (raised.value.status_code, raised.value.body["number"]) == (503, 1709)  # type: ignore[index, call-overload]
-        assert int(raised.value.response.headers["retry-after"]) >= 1
+        full: Any = raised.value
+        assert (full.status_code, full.body["number"]) == (503, 1709)
+        assert int(full.response.headers["retry-after"]) >= 1
         with make_client(gateway, max_retries=5) as patient:
             assert chat(patient, "busy").choices[0].message.content == "one two three"
         slow.join()
