@@ -98,7 +98,7 @@ class Forwarder:
                     head = await self._attempt(passage, route)
                     again = head.status >= 500 and route.retry
                 except UpstreamError as error:
-                    died = error.sent and await self._places.has_died(passage.target.name, passage.load)
+                    died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind)
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
                     self.report(passage, blame_failure(error))
@@ -158,7 +158,7 @@ class Forwarder:
                 passage.abandon()
                 if error.kind != "reset" or error.got:
                     raise
-                if await self._places.has_died(passage.target.name, passage.load):
+                if await self._places.has_died(passage.target.name, passage.load, error.kind):
                     raise
         started = self._now()
         passage.connection = await self._pool.connect(origin, self._connect_timeout)

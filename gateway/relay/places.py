@@ -9,6 +9,7 @@ from gateway.link import Acquire, Done, Failed, Gone, Link, LinkClosed, Observat
 from gateway.settings.schema import Timeouts
 
 _NONE: frozenset[str] = frozenset()
+_LOST = frozenset(("refused", "reset", "truncated"))  # failures that a dead process causes
 
 
 class Places:
@@ -49,9 +50,12 @@ class Places:
         """Give the slot back. `progress`: the engine finished, or was seen to work."""
         self._link.tell(Release(backend, exchange.id, progress))
 
-    async def has_died(self, backend: str, load: str) -> bool:
-        """Whether that run of the engine has ended; waits a moment for a death that is just happening."""
-        if not load:
+    async def has_died(self, backend: str, load: str, kind: str) -> bool:
+        """Whether that run of the engine has ended, as a failure of this `kind` may tell.
+
+        Only a lost connection tells; then a death that is just happening is waited for a moment.
+        """
+        if not load or kind not in _LOST:
             return False
         try:
             answer = await self._link.call(Gone(backend, load))

@@ -87,15 +87,15 @@ async def test_without_a_supervisor_the_gateway_is_shutting_down(supervisor: Sup
 @pytest.mark.parametrize(("answer", "died"), [(Done(True), True), (Done(False), False), (Failed("?"), False)])
 async def test_whether_an_engine_has_died(supervisor: Supervisor, places: Places, answer: Any, died: bool) -> None:
     supervisor.answer.set_result(answer)
-    assert await places.has_died("qwen", "load-1") == died
+    assert await places.has_died("qwen", "load-1", "reset") == died
     assert supervisor.asked == [Gone("qwen", "load-1")]
 
 
 async def test_only_engines_die(supervisor: Supervisor, places: Places) -> None:
-    assert not await places.has_died("remote", "")
+    assert not await places.has_died("remote", "", "reset")
     assert supervisor.asked == []
     supervisor.answer.set_exception(LinkClosed("gone"))
-    assert await places.has_died("qwen", "load-1")
+    assert await places.has_died("qwen", "load-1", "reset")
 
 
 async def test_good_answers_are_told_only_of_suspects(supervisor: Supervisor, places: Places) -> None:
@@ -116,3 +116,9 @@ async def test_what_is_down_is_what_the_supervisor_pushed(places: Places) -> Non
     places.down = {"b": frozenset({"http://x"})}
     assert "http://x" in places.down_of("b")
     assert not places.down_of("c")
+
+
+@pytest.mark.parametrize("kind", ["malformed", "first_byte_timeout", "idle_timeout", "body_too_large"])
+async def test_a_living_connection_tells_no_death(supervisor: Supervisor, places: Places, kind: str) -> None:
+    assert not await places.has_died("qwen", "load-1", kind)
+    assert supervisor.asked == []
