@@ -33,6 +33,7 @@ class Witness(Protocol):
     def opened(self, exchange: Exchange) -> None: ...
     def progressed(self, exchange: Exchange, tokens: int) -> None: ...
     def closed(self, exchange: Exchange) -> None: ...
+    def refused(self, error: GatewayError) -> None: ...
 
 
 class Directions(msgspec.Struct, frozen=True):
@@ -98,6 +99,7 @@ class Relay:
     def refuse(self, number: int, message: str) -> bytes:
         """What the server says where no request could be read: a whole response that closes the connection."""
         error, request_id = GatewayError(number, message), self._new_id()
+        self._witness.refused(error)
         body = error.body(request_id)
         return (
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/json\r\n"

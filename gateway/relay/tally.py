@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.metrics import Board
 from gateway.relay.registry import Registry
@@ -62,6 +63,10 @@ class Tally:
             slots[series.completion] += tokens.completion
         if exchange.error is not None:
             self._count_error(exchange, backend)
+
+    def refuse(self, error: GatewayError) -> None:
+        """Something was refused before it was a request."""
+        self._board.add(self._board.index("rejected_total", "", error.entry.code))
 
     def _count_error(self, exchange: Exchange, backend: str) -> None:
         assert exchange.error is not None

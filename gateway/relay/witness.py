@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.relay.dialect import estimate_prompt
@@ -70,6 +71,10 @@ class Witness:
             )
         )
         self._tally.close(exchange, now, first, overhead)
+
+    def refused(self, error: GatewayError) -> None:
+        """What came was no request yet: it is counted, and leaves no record."""
+        self._tally.refuse(error)
 
     def _reopen(self, exchange: Exchange) -> Opened:
         """The open record once more; a retry may have gone elsewhere."""
