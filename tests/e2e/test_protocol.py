@@ -27,7 +27,7 @@ def _expect(line: Line, path: str, key: str, length: int) -> None:
 def test_a_body_that_waits_is_invited(site: Gateway) -> None:
     with Line(site.address) as line:
         _expect(line, CHAT, KEY, len(BODY))
-        assert line.socket.recv(len(CONTINUE)) == CONTINUE
+        assert line.take(len(CONTINUE)) == CONTINUE
         line.send(BODY)
         answer = line.read("POST")
         assert answer.json["choices"][0]["message"]["content"] == "hello"
@@ -37,7 +37,7 @@ def test_a_body_that_waits_is_invited(site: Gateway) -> None:
 def test_a_body_that_is_passed_on_is_invited_too(site: Gateway) -> None:
     with Line(site.address) as line:
         _expect(line, "/echo/x", KEY, 5)
-        assert line.socket.recv(len(CONTINUE)) == CONTINUE
+        assert line.take(len(CONTINUE)) == CONTINUE
         line.send(b"hello")
         answer = line.read("POST")
     assert answer.json["body"] == "hello"

@@ -82,7 +82,7 @@ def test_bytes_behind_the_handshake_are_not_lost(site: Gateway) -> None:
     with Line(site.address) as line:
         _upgrade(line)
         line.send(b"more")
-        assert line.socket.recv(4) == b"more"
+        assert line.take(4) == b"more"
 
 
 def test_a_web_socket_ends_with_either_side(site: Gateway, origin: Origin) -> None:

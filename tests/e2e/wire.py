@@ -90,6 +90,13 @@ class Line:
         headers = [(name.lower(), value) for name, value in answer.getheaders()]
         return Answer(answer.status, headers, body, is_cut, first, time.monotonic() - started, request_id)
 
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only if the connection ends."""
+        received = b""
+        while len(received) < size and (data := self.socket.recv(size - len(received))):
+            received += data
+        return received
+
     def drain(self) -> bytes:
         """Everything that comes until the connection ends."""
         received = b""
