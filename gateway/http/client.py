@@ -23,7 +23,7 @@ class UpstreamConnection(AnswerReader):
     `complete`: the whole answer is here. `reused`: it served an earlier exchange. Every failure is an UpstreamError.
     """
 
-    __slots__ = ("_on_lost", "requests", "reused")
+    __slots__ = ("_is_sending", "_on_lost", "requests", "reused")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class UpstreamConnection(AnswerReader):
         self.requests = 0
         self.reused = False
         self._on_lost = on_lost
+        self._is_sending = False  # a body is not wholly sent: what comes next would be read as its rest
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -47,7 +48,7 @@ class UpstreamConnection(AnswerReader):
     @property
     def is_reusable(self) -> bool:
         """Its exchange is complete and nothing speaks against another one."""
-        return self.complete and self._keep_alive and not self._dirty
+        return self.complete and self._keep_alive and not self._dirty and not self._is_sending
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -77,16 +78,17 @@ class UpstreamConnection(AnswerReader):
         the first byte starts at the end. Raises ResetBeforeResponse or IdleTimeout.
         """
         self.deadline = self.total_deadline
+        self._is_sending = True
         async for chunk in chunks:
             await self._catch_up()
             if self.head is not None:
-                self._keep_alive = False
                 return
             if chunk:
                 self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if framed else chunk)
         await self._catch_up()
         if framed:
             self._transport.write(b"0\r\n\r\n")
+        self._is_sending = False
         if self.head is None:
             self.deadline = self._soon(self.first_byte_timeout)
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.http.faults import IdleTimeout
-from tests.gateway.http.peers import OK, Site, read_request
+from gateway.http.faults import BodyTimeout, IdleTimeout
+from tests.gateway.http.peers import OK, Site, eventually, read_request
 
 
 async def numbers(count: int, size: int = 1) -> AsyncIterator[bytes]:
@@ -96,3 +96,31 @@ async def test_an_early_answer_ends_the_upload(site: Site) -> None:
     assert (await connection.response()).status == 413
     assert connection.body() == b"no"
     assert not connection.is_reusable
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+async def test_a_body_that_broke_off_spoils_the_connection_even_if_its_answer_is_whole(site: Site, end: str) -> None:
+    """What would be sent next would be read as the rest of that body: another client's request, or a part of one."""
+
+    async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"first")
+        writer.write(OK)
+        await reader.read()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"first"
+        if end == "failed":
+            await eventually(lambda: connection.complete)
+            raise BodyTimeout
+        await asyncio.Event().wait()
+
+    pool, upstream = site.pool(), await site.upstream(answer_early)
+    connection = await site.connect(upstream, pool)
+    connection.send(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+    sending = asyncio.ensure_future(connection.send_chunks(chunks()))
+    await eventually(lambda: connection.complete)
+    if end == "cancelled":
+        sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    pool.give(connection)
+    assert pool.take(upstream.origin) is None
