@@ -58,7 +58,7 @@ class Target:
     def request_head(self, exchange: Exchange, url: str, strip: str, framing: bytes) -> bytes:
         """The head that goes upstream; `framing` is the line that says how long the body is."""
         origin = self.origin(url)
-        path = origin.prefix + (exchange.path.removeprefix(strip) if strip else exchange.path)
+        path = origin.prefix + (exchange.path.removeprefix(strip) or "/" if strip else exchange.path)
         if exchange.query:
             path = f"{path}?{exchange.query}"
         head: RequestHead = exchange.request.head

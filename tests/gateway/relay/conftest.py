@@ -16,6 +16,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     site = Site()
     stage = Stage(site, tmp_path)
     yield stage
-    if stage.port:
-        await stage.close()
-    await site.close()
+    try:
+        if stage.port:
+            await stage.close()
+    finally:
+        await site.close()
