@@ -70,7 +70,6 @@ _ENTRIES = (
     Entry(1214, 400, "invalid_field", "A field has a value that is not allowed", "Correct the field."),
     Entry(1215, 415, "unsupported_encoding", "Compressed request bodies are not accepted",
           "Send the body without Content-Encoding."),
-    Entry(1216, 415, "unsupported_media_type", "The body is not JSON", "Send Content-Type: application/json."),
     Entry(1217, 417, "expectation_failed", "The Expect header cannot be met", "Send no Expect, or 100-continue."),
     Entry(1301, 404, "route_not_found", "No route has this path", "Check the path; the gateway's routes are closed."),
     Entry(1302, 404, "model_not_found", "No such model", "GET /v1/models lists what may be used."),

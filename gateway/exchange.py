@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import msgspec
@@ -188,6 +188,3 @@ class Upstream:
         self.load = ""  # which run of a supervised engine
         self.status = 0
         self.attempts = 0
-
-
-Fields = Mapping[str, msgspec.Raw]
