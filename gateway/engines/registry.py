@@ -17,6 +17,7 @@ from gateway.engines.slots import Slots
 from gateway.link import Acquire, Failed, Gone, Release, Slot
 from gateway.loader import load_backend
 from gateway.settings.schema import Config
+from gateway.settings.state import engines_file, logs_folder
 from gateway.tasks import spawn
 
 _DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
@@ -53,9 +54,9 @@ class Engines:
     """
 
     def __init__(self, directory: str, alive: int, on_change: Callable[[], None]) -> None:
-        logs = os.path.join(directory, "logs")
+        logs = logs_folder(directory)
         os.makedirs(logs, mode=0o700, exist_ok=True)
-        self._leftovers = Leftovers(os.path.join(directory, "engines.json"))
+        self._leftovers = Leftovers(engines_file(directory))
         self._prober = Prober()
         self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1))
         self._on_change = on_change

@@ -168,6 +168,7 @@ class Supervisor:
         self._report.endpoints = self._desk.endpoints = endpoints
         endpoints.start()
         self._generations.append(generation)
+        self._broadcast(endpoints.states())  # what its predecessor had found holds no longer
         generation.serve()
         if len(self._generations) > 1:
             spawn(self._retire(self._generations[-2]), "retire generation")
