@@ -13,7 +13,7 @@ _is_header_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch  # RFC 9110,
 
 
 class Credential(msgspec.Struct, frozen=True, array_like=True):
-    """A key as the directory knows it: who holds it and what it may do. Never the key itself."""
+    """Who is calling and what he may do, as the directory or a verified token says. Never the key itself."""
 
     id: str
     consumer: str
@@ -24,10 +24,16 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     routes: tuple[str, ...] = ()
     key_models: tuple[str, ...] = ()  # the key's own, which narrow them further
     key_routes: tuple[str, ...] = ()
-    is_scoped: bool = False  # any of the four patterns is given
+    is_scoped: bool = False  # any pattern or method is given
+    role: str = ""  # a name of `roles`; empty: none
+    methods: tuple[str, ...] = ()  # of HTTP; empty: all
+    permissions: tuple[str, ...] = ()  # of the role's, only these; empty: all that the role may
+    kind: str = "key"  # how it was proved: key, jwt or hmac
+    override_tier: str = ""  # the tier instead of `tier` ...
+    override_until: float = 0.0  # ... until then, in unix seconds; 0: for ever
 
     def __post_init__(self) -> None:
-        scoped = bool(self.models or self.routes or self.key_models or self.key_routes)
+        scoped = bool(self.models or self.routes or self.key_models or self.key_routes or self.methods)
         msgspec.structs.force_setattr(self, "is_scoped", scoped)
 
 
@@ -46,6 +52,15 @@ class Reply:
         self.status = status
         self.headers = [] if headers is None else headers
         self.body = body
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a header."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a stream of events: never held, its body is not seen by `response`."""
+        return (self.get(b"content-type") or b"").lower().startswith(b"text/event-stream")
 
 
 class Outcome(enum.Enum):
@@ -89,10 +104,11 @@ class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "answered", "body", "client_wants_usage", "closed", "connect", "cost", "credential", "entry", "error", "fields",
-        "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model", "model_asked",
-        "month", "notes", "outcome", "path", "peer", "query", "queued", "received", "record", "reply", "request",
-        "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
+        "answered", "body", "cache", "client_wants_usage", "closed", "connect", "cost", "credential", "entry", "error",
+        "fields", "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model",
+        "model_asked", "model_label", "money", "month", "notes", "outcome", "path", "peer", "query", "queued",
+        "received", "record", "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent",
+        "status", "stream", "tier", "tokens", "units", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -114,6 +130,7 @@ class Exchange:
         self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep
         self.model_asked = ""
         self.model = ""  # in the registry
+        self.model_label = ""  # the name or pattern of the configuration that it falls under
         self.entry: Any = None  # the registry's entry; for the core alone
         self.stream = False
         self.client_wants_usage = False
@@ -125,6 +142,10 @@ class Exchange:
         self.units = 0  # milli-units reserved
         self.month: tuple[str, str] = ("", "")  # quota key and period
         self.rule = ""  # the rule that refused
+        self.money: int | None = None  # nano-USD that the request cost; None: no price is known
+        self.cache = ""  # what a cache did: hit, miss, bypass or coalesced
+        # headers of the request to the upstream, in lower case: replaced, added, or dropped where the value is None
+        self.replaced: dict[bytes, bytes | None] = {}
         # the answer (core; `lines` by anybody)
         self.lines: list[str] = []  # complete header lines for the client, each ending in CRLF
         self.reply: Reply | None = None

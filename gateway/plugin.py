@@ -19,26 +19,40 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.backend import BaseSettings
 from gateway.exchange import Credential, Exchange, Reply
-from gateway.ledger.lease import Account, Charge
-from gateway.ledger.limit import Denial, Grant, LedgerDown, Quota, Rate, Standing
-from gateway.settings.schema import Tier
+from gateway.ledger.lease import Account, Charge, Cost
+from gateway.ledger.limit import Denial, Grant, LedgerDown, Limit, Quota, Rate, Slots, Standing
+from gateway.settings.schema import Model, Route, Tier
 
 __all__ = [
-    "Account", "BasePlugin", "BaseSettings", "Cache", "Charge", "Clock", "Credential", "Denial", "Directory",
-    "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Meter", "Quota", "Rate", "Reply", "Services", "Standing",
-    "Tier",
+    "Account", "BasePlugin", "BaseSettings", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial", "Directory",
+    "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Notify", "Quota", "Rate", "Reply",
+    "Route", "Services", "Shared", "Slots", "Standing", "Tier",
 ]  # fmt: skip
 
 
 class Ledger(Protocol):
-    """Charges accounts. In a dry run it only peeks."""
+    """Charges accounts. In a dry run it only peeks.
 
-    def take(self, account: Account, charge: str, cost: int) -> Charge | Denial | Awaitable[Charge | Denial]:
-        """Charge `cost` milli-units to every limit of `account`, or none; the awaitable raises LedgerDown."""
+    A cost is milli-units of every limit of the account alike, or one figure for each limit, in their order.
+    """
+
+    def take(self, account: Account, charge: str, cost: Cost) -> Charge | Denial | Awaitable[Charge | Denial]:
+        """Charge `cost` to `account`, or nothing at all; the awaitable raises LedgerDown."""
         ...
 
     def refund(self, charge: Charge) -> None:
-        """Give a charge back; only the first refund of a charge counts."""
+        """Give a charge back; only the first refund or settlement of a charge counts."""
+        ...
+
+    def settle(self, charge: Charge, used: Cost) -> None:
+        """Correct a charge to what was truly `used`, once: the rest flows back, an overrun becomes debt.
+
+        Slots are given back whatever `used` says of them.
+        """
+        ...
+
+    def peek(self, account: Account, cost: Cost) -> Awaitable[Charge | Denial]:
+        """What `take` would answer now. Charges nothing; raises LedgerDown."""
         ...
 
 
@@ -58,6 +72,28 @@ class Cache(Protocol):
     def put(self, key: bytes, value: bytes, ttl: float) -> None:
         """Keep `value` for at most `ttl` seconds; one larger than the whole cache is not kept."""
         ...
+
+
+class Shared(Protocol):
+    """What all workers, and with Redis all replicas, know together. For what may be forgotten at any time."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The value, or None; None as well when the store cannot be asked."""
+        ...
+
+    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Keep `value` for at most `ttl` seconds, where that can be done."""
+        ...
+
+    async def add(self, key: bytes, ttl: float) -> bool:
+        """Whether nobody has added `key` within the last `ttl` seconds. Raises ConnectionError if that is not known."""
+        ...
+
+
+class Notify(Protocol):
+    """Tells the operator's webhooks of an event; delivered by the control process, once for each `key`."""
+
+    def __call__(self, event: str, key: str, details: Mapping[str, Any]) -> None: ...
 
 
 class Fetch(Protocol):
@@ -85,6 +121,10 @@ class Meter(Protocol):
         """Count a refusal; both labels come from the config or the code, never from a client."""
         ...
 
+    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Add to a counter of `gateway.metrics`; labels as above, in the order of its definition."""
+        ...
+
 
 class Services(Protocol):
     """What the core lends to a plugin for its life."""
@@ -96,6 +136,10 @@ class Services(Protocol):
     @property
     def cache(self) -> Cache: ...
     @property
+    def shared(self) -> Shared: ...
+    @property
+    def notify(self) -> Notify: ...
+    @property
     def fetch(self) -> Fetch: ...
     @property
     def clock(self) -> Clock: ...
@@ -103,6 +147,15 @@ class Services(Protocol):
     def metrics(self) -> Meter: ...
     @property
     def tiers(self) -> Mapping[str, Tier]: ...
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """By name or pattern: `exchange.model_label`."""
+        ...
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """By path as configured: `exchange.route`."""
+        ...
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -113,7 +166,8 @@ class BasePlugin(Generic[S]):
 
     `needs`: "body" when `access` reads `exchange.body` or `exchange.fields`; the body is read when the first such
     plugin is reached. "model" when it reads `exchange.model` or `exchange.cost`: then the body is read only on routes
-    that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`. `authenticates`: the
+    that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`; but no stream of events
+    (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the
     plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
     """
 
@@ -142,6 +196,10 @@ class BasePlugin(Generic[S]):
 
     def log(self, exchange: Exchange) -> None:
         """See the module's table."""
+
+    async def describe(self, exchange: Exchange) -> Mapping[str, Any]:
+        """What this plugin can tell the caller about himself, as plain data: sections of `GET /api/v1/me`."""
+        return {}
 
 
 AnyPlugin = BasePlugin[Any]

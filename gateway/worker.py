@@ -38,7 +38,7 @@ from gateway.relay.forward import Forwarder
 from gateway.relay.ids import Ids
 from gateway.relay.places import Places
 from gateway.relay.relay import Relay
-from gateway.relay.services import Clock, Fetcher, MemoryCache, Meter, Services
+from gateway.relay.services import make_services
 from gateway.relay.tally import Tally
 from gateway.relay.witness import Witness
 from gateway.settings.load import from_plain
@@ -117,10 +117,7 @@ class Worker:
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
-        services = Services(
-            self._wallet, self._directory, MemoryCache(time.monotonic), Fetcher(link), Clock(), Meter(board),
-            config.tiers,
-        )  # fmt: skip
+        services = make_services(link, self._wallet, self._directory, board, config)
         for plugin in self._assembly.plugins:
             await plugin.start(services)
         forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, time.monotonic)

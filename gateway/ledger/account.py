@@ -6,17 +6,20 @@ import msgspec
 
 from gateway.ledger.limit import Limit, Need, Quota, Standing
 
+Cost = int | tuple[int, ...]
+"""Milli-units of every limit alike, or one figure for each limit of an account."""
+
 
 class Account:
-    """Limits that are always charged together, compiled once and kept by the caller.
+    """Limits that are always charged together, compiled once and kept by the caller; those in `shadow` never refuse.
 
     `key` is equal where all limits are equal. Raises ValueError for no limit, for a key that stands twice, and for
     quotas of different or unknown zones.
     """
 
-    __slots__ = ("key", "limits")
+    __slots__ = ("key", "limits", "shadow")
 
-    def __init__(self, limits: tuple[Limit, ...]) -> None:
+    def __init__(self, limits: tuple[Limit, ...], shadow: frozenset[int] = frozenset()) -> None:
         if not limits or len({limit.key for limit in limits}) < len(limits):
             raise ValueError("an account needs limits of different keys")
         zones = {limit.zone for limit in limits if isinstance(limit, Quota)}
@@ -24,12 +27,15 @@ class Account:
             raise ValueError(f"the quotas of an account must name one zone, not {', '.join(sorted(zones))}")
         for zone in zones:
             _check_zone(zone)
-        self.key = repr(limits)
+        self.key = repr((limits, sorted(shadow)))
         self.limits = limits
+        self.shadow = shadow
 
-    def needs(self, cost: int) -> tuple[Need, ...]:
-        """`cost` milli-units of every limit."""
-        return tuple([Need(limit, cost) for limit in self.limits])
+    def needs(self, cost: Cost) -> tuple[Need, ...]:
+        """`cost` as the ledger is asked for it."""
+        costs = (cost,) * len(self.limits) if isinstance(cost, int) else cost
+        pairs = zip(self.limits, costs, strict=True)
+        return tuple([Need(limit, cost, at in self.shadow) for at, (limit, cost) in enumerate(pairs)])
 
 
 def _check_zone(zone: str) -> None:

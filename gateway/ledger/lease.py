@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from gateway.ledger.account import Account, Charge
+from gateway.ledger.account import Account, Charge, Cost
 from gateway.ledger.holding import Holding
 from gateway.ledger.limit import Ask, Denial, Grant, LedgerDown, Refund, Return
 
-__all__ = ["Account", "Charge", "Wallet"]
+__all__ = ["Account", "Charge", "Cost", "Wallet"]
 
 Send = Callable[[Ask], "asyncio.Future[Grant | Denial]"]
 Tell = Callable[[Refund | Return], None]
@@ -34,7 +34,7 @@ class Wallet:
         self._holders: set[Holding] = set()  # those with a lease
         self._is_draining = False
 
-    def take(self, account: Account, charge: str, cost: int) -> Charge | Denial | Awaitable[Charge | Denial]:
+    def take(self, account: Account, charge: str, cost: Cost) -> Charge | Denial | Awaitable[Charge | Denial]:
         """Charge `cost` milli-units (more than 0) to every limit of the account, or to none.
 
         Answers at once when a held lease covers it or a denial still stands; else the awaitable, which must be

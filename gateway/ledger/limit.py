@@ -18,28 +18,49 @@ class Rate(msgspec.Struct, frozen=True, array_like=True, tag="rate"):
 
 
 class Quota(msgspec.Struct, frozen=True, array_like=True, tag="quota"):
-    """`limit` units per calendar month of `zone` (an IANA name). `key` names the counter, without the month."""
+    """`limit` units per month of `zone` (an IANA name). `key` names the counter, without the month.
+
+    A month begins on day `anchor` (1 to 31; a shorter month's last day stands for those it lacks).
+    """
 
     key: str
     limit: int
     zone: str = "UTC"
+    anchor: int = 1
 
 
-Limit = Rate | Quota
+class Slots(msgspec.Struct, frozen=True, array_like=True, tag="slots"):
+    """At most `limit` units in use at once. `key` names the pool.
+
+    A charge holds its units until it is refunded, or until `ttl_us` after it was asked for or last renewed: what a
+    dead worker held comes back by itself.
+    """
+
+    key: str
+    limit: int
+    ttl_us: int
+
+
+Limit = Rate | Quota | Slots
 
 
 class Need(msgspec.Struct, frozen=True, array_like=True):
-    """One limit and what is wanted of it: `cost` milli-units, more than 0 in an `Ask`."""
+    """One limit and what is wanted of it: `cost` milli-units, 0 or more in an `Ask`.
+
+    A need in `shadow` never refuses: where it does not fit it is not charged, and the grant says so.
+    """
 
     limit: Limit
     cost: int
+    shadow: bool = False
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
     """All `needs` or none. `lease`: milli-units wanted beyond the cost, to be spent by the worker alone (0: none).
 
     `charge` is the request's internal id. It also names the lease that the answer may bring. The keys of
-    the needs differ, and all quotas among them name one zone: a charge belongs to one month.
+    the needs differ, and all quotas among them name one zone and anchor: a charge belongs to one month. A lease is
+    asked for only where all costs are equal, nothing is in shadow and no limit is `Slots`.
     """
 
     charge: str
@@ -55,6 +76,13 @@ class Refund(msgspec.Struct, frozen=True, array_like=True, tag="refund"):
     period: str
 
 
+class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
+    """Holds what `charge` has in use of `limits` for another `ttl_us`. What was given back stays given back."""
+
+    charge: str
+    limits: tuple[Slots, ...]
+
+
 class Return(msgspec.Struct, frozen=True, array_like=True, tag="return"):
     """Ends the lease that `charge` brought: `units` of it (0 or more) were not spent, the rest was."""
 
@@ -65,7 +93,10 @@ class Return(msgspec.Struct, frozen=True, array_like=True, tag="return"):
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
-    """How one limit stands: milli-units `remaining` and `used`, and the time until a rate is full or a month ends."""
+    """How one limit stands: milli-units `remaining` and `used`, and the time until a rate is full or a month ends.
+
+    Slots have no such time: theirs is 0.
+    """
 
     remaining: int
     reset_us: int
@@ -76,7 +107,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """Every need is charged. The worker may also spend `lease` milli-units until `lease_us` after it asked.
 
     `period` is the month charged ("2026-11"; empty where no need is a quota). `standings` are in the order of the
-    needs, after this charge and lease.
+    needs, after this charge and lease. `shadowed` are the places of needs in shadow that would have refused.
     """
 
     charge: str
@@ -84,10 +115,14 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     lease_us: int
     period: str
     standings: tuple[Standing, ...]
+    shadowed: tuple[int, ...] = ()
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
-    """Nothing is charged. Need number `index` refuses longest, for `wait_us`; an `unsatisfiable` cost never fits it."""
+    """Nothing is charged. Need number `index` refuses longest, for `wait_us`; an `unsatisfiable` cost never fits it.
+
+    When slots come free is not known: they are said to refuse for a second.
+    """
 
     charge: str
     index: int

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.exchange import Credential
-from gateway.ledger.limit import Ask, Denial, Grant, Refund, Return
+from gateway.ledger.limit import Ask, Denial, Grant, Refund, Renew, Return
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -150,6 +150,21 @@ class StoreState(Message, frozen=True):
     lost: int  # records that are missing from the journals
 
 
+class Once(Message, frozen=True):
+    """Ask whether nobody has said `key` within the last `ttl` seconds; answered by `Done(bool)`."""
+
+    key: bytes
+    ttl: float
+
+
+class Notice(Message, frozen=True):
+    """Something that the operator's webhooks hear of, once for each `key`. Told to the supervisor, for control."""
+
+    event: str
+    key: str
+    details: dict[str, Any] = {}
+
+
 class Command(Message, frozen=True):
     """An operator's wish, such as status, reload, drain, or one of the directory's; answered by Done or Failed."""
 
@@ -160,5 +175,5 @@ class Command(Message, frozen=True):
 AnyMessage = (
     Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
     | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
-    | Ask | Grant | Denial | Refund | Return
+    | Once | Notice | Ask | Grant | Denial | Refund | Renew | Return
 )  # fmt: skip

@@ -50,6 +50,7 @@ class BodyReader:
         exchange.cost = self._cost
         if entry is not None:
             exchange.model = entry.name
+            exchange.model_label = entry.label
             exchange.cost = self._cost * entry.cost // 1000
 
 

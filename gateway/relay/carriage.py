@@ -163,11 +163,12 @@ class Carriage:
         connection, request, reply = passage.connection, exchange.request, exchange.reply
         assert connection is not None and reply is not None
         chain = route.chain
-        if chain.buffers:
+        holds = chain.buffers and not reply.is_stream
+        if holds:
             reply.body = await connection.collect(self._answer_limit)
         if chain.response:
             await run_response(chain, exchange)
-        data = reply.body if chain.buffers else connection.body()
+        data = reply.body if holds else connection.body()
         if data:
             assert isinstance(data, bytes)
             answer.feed(data)

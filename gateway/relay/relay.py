@@ -138,7 +138,7 @@ class Relay:
     async def _reply(self, exchange: Exchange, route: Route, reply: Reply) -> None:
         """Send an answer that was made here. Nothing of it is sent before the `response` hooks have run."""
         exchange.reply = reply
-        if isinstance(reply.body, AsyncIterator) and route.chain.buffers:
+        if isinstance(reply.body, AsyncIterator) and route.chain.buffers and not reply.is_stream:
             reply.body = b"".join([piece async for piece in reply.body])
         await run_response(route.chain, exchange)
         exchange.status = reply.status

@@ -3,13 +3,14 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
-from gateway.link import Command, Done, Failed, Link, LinkClosed
+from gateway.link import Command, Done, Failed, Link, LinkClosed, Notice, Once
 from gateway.metrics import Board
-from gateway.plugin import Directory, Ledger
-from gateway.settings.schema import Tier
+from gateway.plugin import Directory, Ledger, Shared
+from gateway.settings.schema import Config, Model, Route, Tier
 
 CACHE_BYTES = 32 * 1024 * 1024
 CACHE_ENTRIES = 10_000
@@ -59,14 +60,46 @@ class MemoryCache:
         self.size -= len(key) + len(self._entries.pop(key)[1])
 
 
+class LocalShared:
+    """One replica: values are kept by each worker for itself, what may be said once only by the supervisor for all."""
+
+    def __init__(self, link: Link, values: MemoryCache) -> None:
+        self._link = link
+        self._values = values
+
+    async def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        self._values.put(key, value, ttl)
+
+    async def add(self, key: bytes, ttl: float) -> bool:
+        answer = await self._link.call(Once(key, ttl))
+        assert isinstance(answer, Done)
+        return bool(answer.data)
+
+
+class Notifier:
+    """Hands events to control, by way of the supervisor."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __call__(self, event: str, key: str, details: Mapping[str, Any]) -> None:
+        self._link.tell(Notice(event, key, dict(details)))
+
+
 class Meter:
-    """Counts refusals on the worker's board."""
+    """Counts on the worker's board."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
 
     def rejected(self, rule: str, reason: str) -> None:
         self._board.add(self._board.index("rejected_total", rule, reason))
+
+    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
+        self._board.add(self._board.index(name, *labels), by)
 
 
 class Fetcher:
@@ -92,7 +125,21 @@ class Services(msgspec.Struct, frozen=True):
     ledger: Ledger
     directory: Directory
     cache: MemoryCache
+    shared: Shared
+    notify: Notifier
     fetch: Fetcher
     clock: Clock
     metrics: Meter
     tiers: Mapping[str, Tier]
+    models: Mapping[str, Model]
+    routes: Mapping[str, Route]
+
+
+def make_services(link: Link, ledger: Ledger, directory: Directory, board: Board, config: Config) -> Services:
+    """The services of a worker that lives by `config`."""
+    cache = MemoryCache(time.monotonic)
+    return Services(
+        ledger=ledger, directory=directory, cache=cache, shared=LocalShared(link, cache), notify=Notifier(link),
+        fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers, models=config.models,
+        routes={route.path: route for route in config.routes},
+    )  # fmt: skip

@@ -63,6 +63,8 @@ class Target:
             path = f"{path}?{exchange.query}"
         head: RequestHead = exchange.request.head
         fields = request_headers(head) if self.passes else _only_content(head)
+        if exchange.replaced:
+            fields = _replace(fields, exchange.replaced)
         if self._replaced or (exchange.fields is not None and head.get(b"accept-encoding") is not None):
             dropped = self._replaced | _READ
             fields = [field for field in fields if field[0] not in dropped]
@@ -83,6 +85,12 @@ class Target:
         if candidate is None:
             raise GatewayError(1706, headers={"Retry-After": "5"}, details={"backend": self.name})
         return candidate
+
+
+def _replace(fields: Headers, changes: dict[bytes, bytes | None]) -> Headers:
+    """What plugins want otherwise. Secrets of the backend come later, so no plugin replaces them."""
+    kept = [field for field in fields if field[0] not in changes]
+    return kept + [(name, value) for name, value in changes.items() if value is not None]
 
 
 def _only_content(head: RequestHead) -> Headers:

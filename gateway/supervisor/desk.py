@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,7 +18,9 @@ from gateway.link import (
     Gone,
     LinkClosed,
     LookUp,
+    Notice,
     Observation,
+    Once,
     Peek,
     Release,
     Settled,
@@ -26,6 +29,7 @@ from gateway.link import (
 )
 from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
+from gateway.supervisor.recollection import Recollection
 
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
 _FETCHES = frozenset(("fetch",))  # commands of control that workers may give
@@ -40,6 +44,7 @@ class Desk:
         self._ledger = ledger
         self._engines = engines
         self._broadcast = broadcast
+        self._recollection = Recollection(time.monotonic)
         self._control_there = asyncio.Event()
         self._control: Child | None = None
         self.endpoints: Endpoints | None = None
@@ -80,6 +85,10 @@ class Desk:
                 self.endpoints.observe(message)
             case LookUp():
                 return self.ask_control(message)
+            case Once():
+                return Done(self._recollection.add(message.key, message.ttl))
+            case Notice() if self._control is not None:
+                self._control.link.tell(message)
             case Command() if message.name in _FETCHES:
                 return self.ask_control(message)
             case Failed():

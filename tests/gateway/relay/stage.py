@@ -23,7 +23,7 @@ from gateway.relay.forward import Forwarder
 from gateway.relay.ids import Ids
 from gateway.relay.places import Places
 from gateway.relay.relay import Relay
-from gateway.relay.services import Clock, Fetcher, MemoryCache, Meter, Services
+from gateway.relay.services import Clock, make_services
 from gateway.relay.tally import Tally
 from gateway.relay.witness import Witness
 from gateway.settings.credentials import hash_keys
@@ -122,10 +122,7 @@ class Stage:
         self.board, self._reader = Board(file), Reader(file)
         self.journal = Journal(self.folder / "journal", "w")
         witness = Witness(self.journal, Tally(self.board, self.assembly.directions.registry), Clock.monotonic)
-        self.services = Services(
-            self.wallet, directory, MemoryCache(Clock.monotonic), Fetcher(self.link), Clock(), Meter(self.board),
-            config.tiers,
-        )  # fmt: skip
+        self.services = make_services(self.link, self.wallet, directory, self.board, config)
         for plugin in self.assembly.plugins:
             await plugin.start(self.services)
         self.pool = self.site.pool()
