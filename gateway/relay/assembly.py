@@ -11,9 +11,9 @@ from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
 from gateway.relay.body import BodyReader
 from gateway.relay.chain import Chain, Hook, compile_chain
+from gateway.relay.directions import Directions
 from gateway.relay.pages import Pages
 from gateway.relay.registry import Registry, may_use_route
-from gateway.relay.relay import Directions
 from gateway.relay.route import Route
 from gateway.relay.router import Router
 from gateway.relay.target import Target

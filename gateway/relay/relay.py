@@ -2,12 +2,9 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Protocol
-
-import msgspec
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome, Reply
@@ -16,13 +13,10 @@ from gateway.http.request import Request
 from gateway.relay.carriage import Carriage
 from gateway.relay.chain import run_access, run_chunk, run_response
 from gateway.relay.dialect import estimate
-from gateway.relay.registry import Registry, may_use_model
+from gateway.relay.directions import Directions, no_route, open_exchange
 from gateway.relay.route import Route
-from gateway.relay.router import Router
-from gateway.relay.target import Target
 
 _log = logging.getLogger("tollkeeper")
-_is_request_id = re.compile(rb"[A-Za-z0-9_-]{1,64}").fullmatch
 _JSON = (b"content-type", b"application/json")
 _CLIENT_CLOSED = 499  # nginx's status for a client that left; stands in traces, is never sent
 
@@ -34,15 +28,6 @@ class Witness(Protocol):
     def progressed(self, exchange: Exchange, tokens: int) -> None: ...
     def closed(self, exchange: Exchange) -> None: ...
     def refused(self, error: GatewayError) -> None: ...
-
-
-class Directions(msgspec.Struct, frozen=True):
-    """Where requests can go. `fallback` is the route of paths that no route has: its chain runs, then it is a 404."""
-
-    router: Router[Route]
-    fallback: Route
-    registry: Registry
-    targets: dict[str, Target]
 
 
 class Relay:
@@ -60,9 +45,7 @@ class Relay:
     async def handle(self, request: Request) -> None:
         """Answer one request. Raises only when its client has left."""
         exchange = self._open(request)
-        found, allowed = self._directions.router.find(exchange.method, exchange.path)
-        route = found or self._directions.fallback
-        exchange.route, exchange.cost = route.path, route.cost
+        route, allowed = self._directions.enter(exchange)
         try:
             reply = await run_access(route.chain, exchange)
             if reply is not None:
@@ -70,14 +53,14 @@ class Relay:
                 await self._reply(exchange, route, reply)
             else:
                 exchange.outcome = Outcome.TURNED_AWAY  # until an upstream is asked
-                if found is None:
-                    raise _no_route(exchange, allowed)
+                if allowed is not None:
+                    raise no_route(exchange, allowed)
                 if route.serve is not None:
                     reply = await route.serve(exchange)
                     exchange.outcome = Outcome.ANSWERED
                     await self._reply(exchange, route, reply)
                 else:
-                    target = route.target or self._find_model(exchange)
+                    target = self._directions.find_target(exchange, route)
                     await self._carriage.carry(exchange, route, target, self._conclude)
         except GatewayError as error:
             self._refuse(exchange, error)
@@ -108,32 +91,12 @@ class Relay:
         ).encode() + body
 
     def _open(self, request: Request) -> Exchange:
-        head = request.head
-        exchange = Exchange(self._new_id(), head, head.method, head.path, request.received)
+        exchange = open_exchange(request.head, request.received, self._new_id)
         exchange.request = request
-        exchange.query = head.query
         exchange.peer = request.peer
         exchange.scheme = request.scheme
         exchange.generation = self._generation
-        named = head.get(b"x-request-id")
-        if named is not None and _is_request_id(named):
-            exchange.request_id = named.decode("ascii")
-        exchange.lines.append(f"X-Request-ID: {exchange.request_id}\r\n")
         return exchange
-
-    def _find_model(self, exchange: Exchange) -> Target:
-        """The target of the model asked for; `exchange.fields` gets the name that its server knows."""
-        entry = exchange.entry
-        if entry is None:
-            raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
-        credential = exchange.credential
-        if credential is not None and credential.is_scoped and not may_use_model(credential, entry.name):
-            raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
-        target: Target = self._directions.targets[entry.backend]
-        name = entry.upstream or target.backend.model_name(entry.name)
-        if name != exchange.model_asked:
-            exchange.set_field("model", name)
-        return target
 
     async def _reply(self, exchange: Exchange, route: Route, reply: Reply) -> None:
         """Send an answer that was made here. Nothing of it is sent before the `response` hooks have run."""
@@ -209,10 +172,3 @@ def _run_log(route: Route, exchange: Exchange) -> None:
             hook(exchange)
         except Exception:
             _log.exception("a log hook failed on request %s", exchange.id)
-
-
-def _no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:
-    if allowed:
-        listed = ", ".join(sorted(allowed))
-        return GatewayError(1207, f"{exchange.path} takes {listed}.", headers={"Allow": listed})
-    return GatewayError(1301, f"No route has the path {exchange.path[:200]}.")

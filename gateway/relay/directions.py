@@ -1,0 +1,68 @@
+"""Where a request can go: its route, and the target of the model that it asks for."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.http.head import RequestHead
+from gateway.relay.registry import Registry, may_use_model
+from gateway.relay.route import Route
+from gateway.relay.router import Router
+from gateway.relay.target import Target
+
+_is_request_id = re.compile(rb"[A-Za-z0-9_-]{1,64}").fullmatch
+
+
+class Directions(msgspec.Struct, frozen=True):
+    """All ways of one configuration. `fallback` is the route of paths that no route has: its chain runs, then it is
+    a 404."""
+
+    router: Router[Route]
+    fallback: Route
+    registry: Registry
+    targets: dict[str, Target]
+
+    def enter(self, exchange: Exchange) -> tuple[Route, frozenset[str] | None]:
+        """The route, which is noted on the exchange; for the fallback also the methods that the path would take."""
+        found, allowed = self.router.find(exchange.method, exchange.path)
+        route = found or self.fallback
+        exchange.route, exchange.cost = route.path, route.cost
+        return route, None if found is not None else allowed
+
+    def find_target(self, exchange: Exchange, route: Route) -> Target:
+        """Where the request goes on; `exchange.fields` gets the name that its server knows. Raises 1101, 1302."""
+        if route.target is not None:
+            return route.target
+        entry = exchange.entry
+        if entry is None:
+            raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
+        credential = exchange.credential
+        if credential is not None and credential.is_scoped and not may_use_model(credential, entry.name):
+            raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
+        target: Target = self.targets[entry.backend]
+        name = entry.upstream or target.backend.model_name(entry.name)
+        if name != exchange.model_asked:
+            exchange.set_field("model", name)
+        return target
+
+
+def open_exchange(head: RequestHead, received: float, new_id: Callable[[], str]) -> Exchange:
+    """The exchange of a request; what the client calls it is heeded where it is plain."""
+    exchange = Exchange(new_id(), head, head.method, head.path, received)
+    exchange.query = head.query
+    named = head.get(b"x-request-id")
+    if named is not None and _is_request_id(named):
+        exchange.request_id = named.decode("ascii")
+    exchange.lines.append(f"X-Request-ID: {exchange.request_id}\r\n")
+    return exchange
+
+
+def no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:
+    """Why `Directions.enter` found no route."""
+    if allowed:
+        listed = ", ".join(sorted(allowed))
+        return GatewayError(1207, f"{exchange.path} takes {listed}.", headers={"Allow": listed})
+    return GatewayError(1301, f"No route has the path {exchange.path[:200]}.")
