@@ -78,7 +78,7 @@ class Engine:
         try:
             async with asyncio.timeout(patience):
                 while not (self.condition.state.serves and self.run is not None):
-                    self._refuse_hopeless()
+                    self.refuse_hopeless()
                     await self._turned.wait()
         except TimeoutError:
             message = f"The model was not ready after {patience:g} s."
@@ -103,7 +103,8 @@ class Engine:
     def _last_words(self, count: int) -> list[str]:
         return (self.run.output.last(count) if self.run is not None else []) or self._words[-count:]
 
-    def _refuse_hopeless(self) -> None:
+    def refuse_hopeless(self) -> None:
+        """Raise 1707 or 1708 where waiting for readiness is in vain."""
         condition = self.condition
         if condition.state is State.FAILED:
             wait = max(1, math.ceil((condition.until or 0) - asyncio.get_running_loop().time()))

@@ -14,7 +14,7 @@ from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
 from gateway.engines.slots import Slots
-from gateway.link import Acquire, Failed, Gone, Release, Slot
+from gateway.link import Acquire, Done, Failed, Gone, Release, Slot
 from gateway.loader import load_backend
 from gateway.settings.schema import Config
 from gateway.settings.state import engines_file, logs_folder
@@ -96,6 +96,13 @@ class Engines:
         if slots is None:
             return Failed(f"The backend {ask.backend} is not configured any more.", 1707)
         return await slots.acquire(writer, ask)
+
+    def foresee(self, backend: str) -> Failed | Done:
+        """What a request for a slot would meet now: a refusal, or how the engine and its queue stand."""
+        slots = next(self._named(backend), None)
+        if slots is None:
+            return Failed(f"The backend {backend} is not configured any more.", 1707)
+        return slots.foresee() or Done(slots.engine.describe() | slots.describe())
 
     def release(self, writer: str, release: Release) -> None:
         for slots in self._named(release.backend):

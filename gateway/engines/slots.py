@@ -46,6 +46,20 @@ class Slots:
         self._notice_idle()
         return Failed("The request has left.") if task.cancelled() else task.result()
 
+    def foresee(self) -> Failed | None:
+        """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
+        if self.engine.run is None or not self.engine.condition.state.serves:
+            try:
+                self.engine.refuse_hopeless()
+            except GatewayError as error:
+                return _tell(error)
+            waiting, most = len(self._asking), self.admission.bound + self.admission.slots
+            return _tell(_full(waiting, self.engine.load_seconds)) if waiting >= most else None
+        waiting = len(self.admission.waiting)
+        if self.admission.is_free or waiting < self.admission.bound:
+            return None
+        return _tell(_full(waiting, self.admission.expected_wait()))
+
     def release(self, writer: str, release: Release) -> None:
         """Give a slot back, or leave the queue."""
         ticket = Ticket(writer, release.request)

@@ -1,11 +1,12 @@
 """Where requests may go, as the supervisor tells over the link: slots, endpoints that are down, dead engines."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
-from gateway.link import Acquire, Done, Failed, Gone, Link, LinkClosed, Observation, Release, Slot
+from gateway.link import Acquire, Command, Done, Failed, Gone, Link, LinkClosed, Observation, Release, Slot
 from gateway.settings.schema import Timeouts
 
 _NONE: frozenset[str] = frozenset()
@@ -43,8 +44,19 @@ class Places:
             exchange.loading += answer.loading
             return answer
         assert isinstance(answer, Failed)
-        headers = {"Retry-After": str(max(1, round(answer.retry_after)))} if answer.retry_after else None
-        raise GatewayError(answer.number or 1707, answer.reason, headers=headers, details={"backend": backend})
+        raise _refusal(backend, answer)
+
+    async def foresee(self, backend: str) -> Mapping[str, Any]:
+        """How an engine and its queue stand. Raises GatewayError as `acquire` would at once; takes nothing."""
+        try:
+            answer = await self._link.call(Command("foresee", {"backend": backend}))
+        except LinkClosed:
+            raise GatewayError(1901) from None
+        if isinstance(answer, Failed):
+            raise _refusal(backend, answer)
+        assert isinstance(answer, Done)
+        state: Mapping[str, Any] = answer.data
+        return state
 
     def release(self, exchange: Exchange, backend: str, *, progress: bool) -> None:
         """Give the slot back. `progress`: the engine finished, or was seen to work."""
@@ -73,3 +85,8 @@ class Places:
         if self._suspects and (backend, endpoint) in self._suspects:
             self._suspects.discard((backend, endpoint))
             self._link.tell(Observation(backend, endpoint, True))
+
+
+def _refusal(backend: str, answer: Failed) -> GatewayError:
+    headers = {"Retry-After": str(max(1, round(answer.retry_after)))} if answer.retry_after else None
+    return GatewayError(answer.number or 1707, answer.reason, headers=headers, details={"backend": backend})

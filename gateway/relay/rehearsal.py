@@ -4,19 +4,25 @@ The plugins are instances of their own, started with a worker's services in whic
 ledger. `log` runs as ever, so that they give back what they took.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange, Outcome
-from gateway.ledger.lease import Account, Charge
-from gateway.ledger.limit import Ask, Denial, LedgerDown
+from gateway.exchange import Exchange, Outcome, Reply
+from gateway.http.faults import BadRequest
+from gateway.ledger.lease import Account, Charge, Cost, peek
+from gateway.ledger.limit import Ask, Denial
 from gateway.link import Peek
+from gateway.relay.chain import Hook, run_response
 from gateway.relay.route import Route
 
 Decision = Literal["passed", "replied", "refused"]
+
+_log = logging.getLogger("tollkeeper")
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -53,41 +59,84 @@ class PeekingLedger:
     def __init__(self, call: Callable[[Peek], Any]) -> None:
         self._call = call
 
-    async def take(self, account: Account, charge: str, cost: int) -> Charge | Denial:
+    async def take(self, account: Account, charge: str, cost: Cost) -> Charge | Denial:
         """See `gateway.plugin.Ledger`."""
-        try:
-            answer = await self._call(Peek(Ask(charge, account.needs(cost))))
-        except ConnectionError as error:
-            raise LedgerDown("the ledger does not answer") from error
-        if isinstance(answer, Denial):
-            return answer
-        return Charge(account, charge, cost, answer.period, answer.standings, held=0, age=0.0)
+        return await peek(self._look, account, charge, cost)
+
+    async def peek(self, account: Account, cost: Cost) -> Charge | Denial:
+        """See `gateway.plugin.Ledger`."""
+        return await peek(self._look, account, "", cost)
 
     def refund(self, charge: Charge) -> None:
         """Nothing was charged."""
 
+    def settle(self, charge: Charge, used: Cost) -> None:
+        """Nothing was charged."""
 
-async def rehearse(route: Route, exchange: Exchange) -> list[Step]:
-    """The steps of `route` that `exchange`, whose `request` is a `Draft`, comes to; the last one may end the chain."""
-    exchange.route, exchange.cost = route.path, route.cost
+    def _look(self, ask: Ask) -> Any:
+        return self._call(Peek(ask))
+
+
+class Rehearsal(msgspec.Struct, frozen=True):
+    """What came of it: the steps, and the reply or refusal of the last one. Neither: the request would go on."""
+
+    steps: list[Step]
+    reply: Reply | None = None
+    error: GatewayError | None = None
+
+
+async def rehearse(route: Route, exchange: Exchange, ends: Sequence[tuple[str, Hook]] = ()) -> Rehearsal:
+    """The steps of `route` that `exchange`, whose `request` is a `Draft`, comes to, and of `ends`, which follow.
+
+    `ends` are hooks as those of `access`: what the core does once the chain has let the request pass.
+    """
+    hooks = [(name, hook) for name, (_, hook) in zip(route.chain.names, route.chain.access, strict=True)]
     steps: list[Step] = []
-    for name, (is_async, hook) in zip(route.chain.names, route.chain.access, strict=True):
+    reply: Reply | None = None
+    error: GatewayError | None = None
+    for name, hook in (*hooks, *ends):
         known = len(exchange.lines)
-        decision: Decision = "passed"
-        number, message = 0, ""
-        try:
-            reply = await hook(exchange) if is_async else hook(exchange)
-            if reply is not None:
-                decision, number = "replied", reply.status
-        except GatewayError as error:
-            decision, number, message = "refused", error.number, error.message
-            for field, value in error.headers.items():
-                exchange.set_header(field, value)
-        lines = tuple("".join(exchange.lines[known:]).splitlines())
-        steps.append(Step(name, decision, number, lines, message))
-        if decision != "passed":
+        reply, error = await _try(hook, exchange)
+        if reply is not None:
+            _, error = await _try(partial(_respond, route, reply), exchange)
+        steps.append(_describe(name, reply, error, exchange.lines[known:]))
+        if reply is not None or error is not None:
             break
     exchange.outcome = Outcome.TURNED_AWAY  # nothing was done for it
-    for hook in route.chain.log:
-        hook(exchange)
-    return steps
+    for log in route.chain.log:
+        log(exchange)
+    return Rehearsal(steps, reply if error is None else None, error)
+
+
+async def _try(hook: Hook, exchange: Exchange) -> tuple[Reply | None, GatewayError | None]:
+    """What a hook says. A bug in it is told as one, with what it is: only the operator reads this."""
+    try:
+        reply = hook(exchange)
+        return (await reply if isinstance(reply, Awaitable) else reply), None
+    except GatewayError as error:
+        refusal = error
+    except BadRequest as fault:
+        refusal = GatewayError(fault.number, fault.message)
+    except Exception as bug:
+        _log.exception("a step failed in a rehearsal")
+        refusal = GatewayError(1900, f"{type(bug).__name__}: {bug}")
+    for field, value in refusal.headers.items():
+        exchange.set_header(field, value)
+    return None, refusal
+
+
+async def _respond(route: Route, reply: Reply, exchange: Exchange) -> None:
+    """The `response` hooks on an answer that is made here."""
+    exchange.reply = reply
+    if isinstance(reply.body, AsyncIterator) and route.chain.buffers and not reply.is_stream:
+        reply.body = b"".join([piece async for piece in reply.body])
+    await run_response(route.chain, exchange)
+
+
+def _describe(name: str, reply: Reply | None, error: GatewayError | None, lines: Sequence[str]) -> Step:
+    told = tuple("".join(lines).splitlines())
+    if error is not None:
+        return Step(name, "refused", error.number, told, error.message)
+    if reply is not None:
+        return Step(name, "replied", reply.status, told)
+    return Step(name, "passed", 0, told)

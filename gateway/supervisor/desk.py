@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.engines.registry import Engines
 from gateway.ledger.embedded import EmbeddedLedger
-from gateway.ledger.limit import Ask, Refund, Return
+from gateway.ledger.limit import Ask, Refund, Renew, Return
 from gateway.link import (
     Acquire,
     Changed,
@@ -73,6 +73,8 @@ class Desk:
                 return self._ledger.peek(message.ask)
             case Refund():
                 self._ledger.refund(worker.name, message)
+            case Renew():
+                self._ledger.renew(worker.name, message)
             case Return():
                 self._ledger.give_back(worker.name, message)
             case Acquire():
@@ -89,6 +91,8 @@ class Desk:
                 return Done(self._recollection.add(message.key, message.ttl))
             case Notice() if self._control is not None:
                 self._control.link.tell(message)
+            case Command() if message.name == "foresee":
+                return self._engines.foresee(message.arguments["backend"])
             case Command() if message.name in _FETCHES:
                 return self.ask_control(message)
             case Failed():
@@ -116,6 +120,7 @@ class Desk:
     def bury(self, writer: str) -> None:
         """A worker is dead: its slots are free, its charges will be settled by its journal."""
         self._engines.forget_writer(writer)
+        self._ledger.bury(writer)
         self.unsettled.add(writer)
         if self._control is not None:
             self._control.link.tell(WriterGone(writer))

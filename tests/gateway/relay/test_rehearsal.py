@@ -49,7 +49,7 @@ class Rehearsal:
         exchange.request, exchange.peer = Draft(body), "127.0.0.1"
         route, _ = self.assembly.directions.router.find(head.method, head.path)
         assert route is not None
-        return await rehearse(route, exchange)
+        return (await rehearse(route, exchange)).steps
 
 
 @pytest.fixture
@@ -113,7 +113,9 @@ async def test_a_reply_ends_it(rehearsal: Rehearsal) -> None:
     )  # fmt: skip
     exchange = Exchange("id", head, head.method, head.path, 0.0)
     exchange.request = Draft(b"")
-    (step,) = await rehearse(rehearsal.assembly.directions.fallback, exchange)
+    done = await rehearse(rehearsal.assembly.directions.fallback, exchange)
+    (step,) = done.steps
+    assert done.reply is not None and done.reply.status == 204 and done.error is None
     assert (step.name, step.decision, step.number) == ("cors", "replied", 204)
 
 
