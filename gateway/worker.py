@@ -28,7 +28,7 @@ from gateway.http.server import HttpServer, ServerLimits
 from gateway.http.tls import CertificateFile, Renewal, ServerContext, server_context
 from gateway.journal import Journal
 from gateway.ledger.lease import Wallet
-from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Ready
+from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Peek, Ready
 from gateway.log import set_up
 from gateway.metrics import Board
 from gateway.relay.assembly import Assembly, assemble
@@ -110,7 +110,7 @@ class Worker:
         self._pool = Pool(loop, self._sweeper, ClientLimits())
         self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
         self._places = Places(link, timeouts)
-        self._wallet = Wallet(link.call, link.tell, time.monotonic)
+        self._wallet = Wallet(link.call, link.tell, time.monotonic, lambda ask: link.call(Peek(ask)))
         self._directory = Directory(read_consumers(config.consumers), link.call)
         self._board = board = Board(self._descriptors.metrics)
         self._stalls = board.index("loop_stalls_total")

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from gateway.ledger.limit import Limit, Need, Quota, Standing
+from gateway.ledger.limit import Limit, Need, Quota, Refund, Slots, Standing
 
 Cost = int | tuple[int, ...]
 """Milli-units of every limit alike, or one figure for each limit of an account."""
@@ -13,29 +13,40 @@ Cost = int | tuple[int, ...]
 class Account:
     """Limits that are always charged together, compiled once and kept by the caller; those in `shadow` never refuse.
 
-    `key` is equal where all limits are equal. Raises ValueError for no limit, for a key that stands twice, and for
-    quotas of different or unknown zones.
+    `key` is equal where all limits are equal. `is_leasable`: units of it may be held idle, which slots in use are not,
+    and what a limit in shadow lets pass must be seen by the authority. Raises ValueError for no limit, for a key that
+    stands twice, for quotas of different or unknown zones or different anchors, and for a shadow of nothing.
     """
 
-    __slots__ = ("key", "limits", "shadow")
+    __slots__ = ("is_leasable", "key", "limits", "shadow")
 
     def __init__(self, limits: tuple[Limit, ...], shadow: frozenset[int] = frozenset()) -> None:
         if not limits or len({limit.key for limit in limits}) < len(limits):
             raise ValueError("an account needs limits of different keys")
-        zones = {limit.zone for limit in limits if isinstance(limit, Quota)}
-        if len(zones) > 1:
-            raise ValueError(f"the quotas of an account must name one zone, not {', '.join(sorted(zones))}")
-        for zone in zones:
+        months = {(limit.zone, limit.anchor) for limit in limits if isinstance(limit, Quota)}
+        if len(months) > 1:
+            raise ValueError(f"the quotas of an account must name one zone and one anchor, not {sorted(months)}")
+        for zone, anchor in months:
             _check_zone(zone)
+            if not 1 <= anchor <= 31:
+                raise ValueError(f"a month cannot begin on day {anchor}")
+        if not shadow <= set(range(len(limits))):
+            raise ValueError("what is in shadow must be a limit of the account")
         self.key = repr((limits, sorted(shadow)))
         self.limits = limits
         self.shadow = shadow
+        self.is_leasable = not shadow and not any(isinstance(limit, Slots) for limit in limits)
 
     def needs(self, cost: Cost) -> tuple[Need, ...]:
         """`cost` as the ledger is asked for it."""
-        costs = (cost,) * len(self.limits) if isinstance(cost, int) else cost
-        pairs = zip(self.limits, costs, strict=True)
+        if isinstance(cost, int) and not self.shadow:
+            return tuple([Need(limit, cost) for limit in self.limits])
+        pairs = zip(self.limits, self.spread(cost), strict=True)
         return tuple([Need(limit, cost, at in self.shadow) for at, (limit, cost) in enumerate(pairs)])
+
+    def spread(self, cost: Cost) -> tuple[int, ...]:
+        """One figure for each limit."""
+        return (cost,) * len(self.limits) if isinstance(cost, int) else cost
 
 
 def _check_zone(zone: str) -> None:
@@ -46,19 +57,49 @@ def _check_zone(zone: str) -> None:
 
 
 class Charge(msgspec.Struct, eq=False):
-    """What one request was charged: `cost` milli-units to every limit of `account`, in the month `period`.
+    """What one request was charged: `cost` milli-units, in the month `period`. Limits in `shadowed` were not charged.
 
     `figures` are the authority's, `age` seconds old; `held` units of a lease count as used in them but are not spent.
     """
 
     account: Account
     id: str
-    cost: int
+    cost: Cost
     period: str
     figures: tuple[Standing, ...]
     held: int
     age: float
     is_settled: bool = False
+    shadowed: tuple[int, ...] = ()  # places of limits in shadow that would have refused
+
+    def slots(self) -> tuple[Slots, ...]:
+        """The pools of which it holds units."""
+        if self.account.is_leasable:
+            return ()
+        pairs = zip(self.account.limits, self.account.spread(self.cost), strict=True)
+        return tuple(
+            [
+                limit
+                for place, (limit, cost) in enumerate(pairs)
+                if isinstance(limit, Slots) and cost and place not in self.shadowed
+            ]
+        )
+
+    def correct(self, used: Cost) -> Refund | None:
+        """What to tell the authority when `used` milli-units were truly used: slots go back, whatever it says of them.
+
+        None where nothing is to be corrected.
+        """
+        if used == self.cost and self.account.is_leasable:
+            return None
+        triples = zip(self.account.limits, self.account.spread(self.cost), self.account.spread(used), strict=True)
+        needs = [
+            Need(limit, cost if isinstance(limit, Slots) else cost - spent)
+            for place, (limit, cost, spent) in enumerate(triples)
+            if place not in self.shadowed
+        ]
+        kept = tuple([need for need in needs if need.cost])
+        return Refund(self.id, kept, self.period) if kept else None
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -4,22 +4,26 @@ Applying the recorded entries again gives the same state: a restart is a replay.
 """
 
 from gateway.ledger.bucket import LEASE_US, Buckets
-from gateway.ledger.limit import Ask, Denial, Grant, Limit, Rate, Refund, Return, Standing
+from gateway.ledger.limit import Ask, Denial, Grant, Quota, Rate, Refund, Renew, Return, Slots, Standing
 from gateway.ledger.period import Month, month_at
-from gateway.ledger.record import Entry, Settlement, Snapshot
+from gateway.ledger.pool import Pools
+from gateway.ledger.record import Death, Entry, Settlement, Snapshot
 from gateway.ledger.view import QuotaView, View
 
-_KEPT_US = 35 * 86_400 * 1_000_000  # how long after its end a month can still be corrected
+# A month can be corrected for 35 days after its end. It is named by its first day, at most 32 days before the end of
+# the calendar month that follows.
+_KEPT_US = 67 * 86_400 * 1_000_000
 
 
 class Book:
-    """Buckets, the units used of each month, and who was charged them. Time is passed in, in microseconds."""
+    """Buckets, pools, the units used of each month, and who was charged them. Time is passed in, in microseconds."""
 
     def __init__(self) -> None:
         self.buckets = Buckets()
+        self.pools = Pools()
         self.charges: dict[str, dict[tuple[str, str], int]] = {}  # by writer, then by (quota key, period)
         self._used: dict[tuple[str, str], int] = {}
-        self._months: dict[str, Month] = {}  # by zone: the month that was current when it was last asked for
+        self._months: dict[tuple[str, int], Month] = {}  # by zone and anchor: the one that was current when last asked
 
     def decide(self, ask: Ask, now_us: int, wall_us: int) -> Grant | Denial:
         """What the authority answers: rates go by the steady `now_us`, months by `wall_us`."""
@@ -28,40 +32,67 @@ class Book:
         for limit in (need.limit for need in ask.needs):
             if isinstance(limit, Rate):
                 views.append(self.buckets.view(limit, now_us))
+            elif isinstance(limit, Slots):
+                views.append(self.pools.view(limit, now_us))
             else:
-                month = self._month(limit.zone, wall_us)
+                month = self._month(limit, wall_us)
                 period, left_us = month.name, month.end_us - wall_us
                 lease_us = min(lease_us, left_us)
                 views.append(QuotaView(limit, self._used.get((limit.key, period), 0), left_us))
-        denial = _refuse(ask, views)
-        if denial is not None:
-            return denial
-        lease = _lend(ask, views) if ask.lease else 0
-        standings = tuple([view.standing(need.cost + lease) for view, need in zip(views, ask.needs, strict=True)])
-        return Grant(ask.charge, lease, lease_us if lease else 0, period, standings)
+        answer = _weigh(ask, views)
+        if isinstance(answer, Denial):
+            return answer
+        lease = _lend(ask, views) if ask.lease and not answer else 0
+        costs = [0 if place in answer else need.cost + lease for place, need in enumerate(ask.needs)]
+        standings = tuple([view.standing(cost) for view, cost in zip(views, costs, strict=True)])
+        return Grant(ask.charge, lease, lease_us if lease else 0, period, standings, answer)
 
     def apply(self, entry: Entry) -> None:
         """Make the change that `entry` records."""
-        message, lease = entry.message, entry.lease
-        match message:
-            case Ask():
-                for need in message.needs:
-                    self._charge(entry, need.limit, need.cost + lease, entry.period)
-                    if lease and isinstance(need.limit, Rate):
-                        self.buckets.open(need.limit, entry.at_us).lend(message.charge, lease, entry.at_us)
-            case Refund():
-                for need in message.needs:
-                    self._charge(entry, need.limit, -need.cost, message.period)
-            case Return():
-                for limit in message.limits:
-                    self._charge(entry, limit, -message.units, message.period)
-                    if isinstance(limit, Rate):
-                        self.buckets.open(limit, entry.at_us).leases.pop(message.charge, None)
-            case Settlement():
-                self._settle(entry.writer, message)
+        match entry.message:
+            case Ask() as ask:
+                self._take(entry, ask)
+            case Refund() as refund:
+                self._refund(entry, refund)
+            case Renew() as renew:
+                for slots in renew.limits:
+                    self.pools.renew(slots, renew.charge, entry.at_us)
+            case Return() as lease:
+                self._end(entry, lease)
+            case Settlement() as settlement:
+                self._settle(entry.writer, settlement)
+            case Death():
+                self.pools.bury(entry.writer)
 
-    def _charge(self, entry: Entry, limit: Limit, units: int, period: str) -> None:
+    def _take(self, entry: Entry, ask: Ask) -> None:
+        lease = entry.lease
+        for need in ask.needs:
+            if isinstance(need.limit, Slots):
+                self.pools.take(need.limit, ask.charge, need.cost, entry.writer, entry.at_us)
+                continue
+            self._charge(entry, need.limit, need.cost + lease, entry.period)
+            if lease and isinstance(need.limit, Rate):
+                self.buckets.open(need.limit, entry.at_us).lend(ask.charge, lease, entry.at_us)
+
+    def _refund(self, entry: Entry, refund: Refund) -> None:
+        for need in refund.needs:
+            if isinstance(need.limit, Slots):
+                self.pools.release(need.limit, refund.charge)
+            else:
+                self._charge(entry, need.limit, -need.cost, refund.period)
+
+    def _end(self, entry: Entry, lease: Return) -> None:
+        for limit in lease.limits:
+            if isinstance(limit, Slots):
+                continue  # they are not leased
+            self._charge(entry, limit, -lease.units, lease.period)
+            if isinstance(limit, Rate):
+                self.buckets.open(limit, entry.at_us).leases.pop(lease.charge, None)
+
+    def _charge(self, entry: Entry, limit: Rate | Quota, units: int, period: str) -> None:
         """Charge `units`, or refund where negative; a month never gives back more than the writer was charged."""
+        if not units:
+            return
         if isinstance(limit, Rate):
             self.buckets.open(limit, entry.at_us).move(entry.at_us, units)
             return
@@ -81,40 +112,56 @@ class Book:
         for name in charges.keys() | totals.keys():
             self._used[name] = self._used.get(name, 0) + totals.get(name, 0) - charges.get(name, 0)
 
-    def _month(self, zone: str, wall_us: int) -> Month:
-        month = self._months.get(zone)
+    def _month(self, quota: Quota, wall_us: int) -> Month:
+        place = (quota.zone, quota.anchor)
+        month = self._months.get(place)
         if month is None or not month.start_us <= wall_us < month.end_us:
-            month = self._months[zone] = month_at(wall_us, zone)
+            month = self._months[place] = month_at(wall_us, *place)
         return month
 
     def trim(self, wall_us: int) -> None:
-        """Forget months that ended more than 35 days ago."""
+        """Forget months that ended long ago."""
         oldest = month_at(wall_us - _KEPT_US, "UTC").name
         self._used = {name: used for name, used in self._used.items() if name[1] >= oldest}
         for writer, charges in self.charges.items():
             self.charges[writer] = {name: units for name, units in charges.items() if name[1] >= oldest}
 
+    def clamp(self, now_us: int) -> None:
+        """Bring back what lies too far ahead, because the wall clock was set back between two boots."""
+        self.buckets.clamp(now_us)
+        self.pools.clamp(now_us)
+
     def export(self, now_us: int) -> Snapshot:
-        """The whole state but full buckets, which are as good as absent."""
+        """The whole state but full buckets and free pools, which are as good as absent."""
         charges = {writer: _flatten(units) for writer, units in self.charges.items()}
-        return Snapshot(dict(self.buckets.export(now_us)), _flatten(self._used), charges)
+        pools = dict(self.pools.export(now_us))
+        return Snapshot(dict(self.buckets.export(now_us)), _flatten(self._used), charges, pools)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over an exported state; to be called on an empty book."""
         for key, image in snapshot.buckets.items():
             self.buckets.restore(key, image)
+        for key, pool in snapshot.pools.items():
+            self.pools.restore(key, pool)
         self._used = _unflatten(snapshot.months)
         self.charges = {writer: _unflatten(units) for writer, units in snapshot.charges.items()}
 
 
-def _refuse(ask: Ask, views: list[View]) -> Denial | None:
-    waits = []
+def _weigh(ask: Ask, views: list[View]) -> tuple[int, ...] | Denial:
+    """Whether all needs fit: the denial, or the places of those in shadow that do not."""
+    shadowed: tuple[int, ...] = ()
+    wait_us = refuses = 0
     for index, (view, need) in enumerate(zip(views, ask.needs, strict=True)):
-        if not view.can_ever(need.cost):
+        can_ever = view.can_ever(need.cost)
+        need_us = view.wait_us(need.cost)
+        if need.shadow:
+            if need_us or not can_ever:
+                shadowed += (index,)
+        elif not can_ever:
             return Denial(ask.charge, index, 0, _stand(views), True)
-        waits.append(view.wait_us(need.cost))
-    wait = max(waits)
-    return Denial(ask.charge, waits.index(wait), wait, _stand(views), False) if wait else None
+        elif need_us > wait_us:
+            wait_us, refuses = need_us, index
+    return Denial(ask.charge, refuses, wait_us, _stand(views), False) if wait_us else shadowed
 
 
 def _stand(views: list[View]) -> tuple[Standing, ...]:

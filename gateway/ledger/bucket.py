@@ -76,7 +76,7 @@ class Buckets:
                 self._buckets[key] = bucket
 
     def clamp(self, now_us: int) -> None:
-        """Bring back what lies too far ahead, because the wall clock was set back between two boots."""
+        """Bring back times that lie too far ahead."""
         for bucket in self._buckets.values():
             bucket.tat = min(bucket.tat, now_us * bucket.pace.scale + gcra.furthest(bucket.pace))
             latest = now_us + LEASE_US

@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.ledger.book import Book
 from gateway.ledger.clock import Clock
-from gateway.ledger.limit import Ask, Denial, Grant, Refund, Return
-from gateway.ledger.record import Entry, Record, Settlement, Snapshot
+from gateway.ledger.limit import Ask, Denial, Grant, Refund, Renew, Return
+from gateway.ledger.record import Death, Entry, Record, Settlement, Snapshot
 from gateway.ledger.tape import Tape
 
 _log = logging.getLogger("tollkeeper")
@@ -37,7 +37,7 @@ class EmbeddedLedger:
                 self._book.restore(record)
             else:
                 self._book.apply(record)
-        self._book.buckets.clamp(clock.steady_us())
+        self._book.clamp(clock.steady_us())
         self._earlier = set(self._book.charges)
         self._pending: list[bytes] = []
         self._batching = False
@@ -57,7 +57,7 @@ class EmbeddedLedger:
         now_us = self._clock.steady_us()
         answer = self._book.decide(ask, now_us, self._clock.wall_us())
         if isinstance(answer, Grant):
-            self._record(Entry(writer, now_us, ask, answer.lease, answer.period))
+            self._record(Entry.of(writer, now_us, ask, answer))
         return answer
 
     def peek(self, ask: Ask) -> Grant | Denial:
@@ -67,6 +67,14 @@ class EmbeddedLedger:
     def refund(self, writer: str, refund: Refund) -> None:
         """Correct an earlier charge of `writer`."""
         self._record(Entry(writer, self._clock.steady_us(), refund))
+
+    def renew(self, writer: str, renew: Renew) -> None:
+        """Prolong the slots that a charge of `writer` holds."""
+        self._record(Entry(writer, self._clock.steady_us(), renew))
+
+    def bury(self, writer: str) -> None:
+        """`writer` is dead: free the slots it held."""
+        self._record(Entry(writer, self._clock.steady_us(), Death()))
 
     def give_back(self, writer: str, lease: Return) -> None:
         """End a lease of `writer` and credit what it did not spend."""

@@ -7,12 +7,14 @@ from functools import partial
 
 from gateway.ledger.account import Account, Charge, Cost
 from gateway.ledger.holding import Holding
-from gateway.ledger.limit import Ask, Denial, Grant, LedgerDown, Refund, Return
+from gateway.ledger.limit import Ask, Denial, Grant, LedgerDown, Refund, Renew, Return, Slots
+from gateway.ledger.renewals import Renewals
 
 __all__ = ["Account", "Charge", "Cost", "Wallet"]
 
 Send = Callable[[Ask], "asyncio.Future[Grant | Denial]"]
-Tell = Callable[[Refund | Return], None]
+Tell = Callable[[Refund | Return | Renew], None]
+Look = Callable[[Ask], Awaitable[Grant | Denial]]
 
 _IDLE = 0.2  # seconds after which a lease that is not spent from goes back
 _ACCOUNTS = 10_000  # remembered; those that asked longest ago are forgotten
@@ -23,19 +25,22 @@ class Wallet:
 
     `send` carries an Ask to the authority and returns a future of its own (the wallet shields it from the request's
     cancellation), failed with a ConnectionError when the authority is gone. `tell` never blocks, fails or answers,
-    and keeps its order with `send`. `clock` is monotonic seconds.
+    and keeps its order with `send`. `clock` is monotonic seconds. `look` asks what an Ask would be answered, with a
+    ConnectionError as `send`.
     """
 
-    def __init__(self, send: Send, tell: Tell, clock: Callable[[], float]) -> None:
+    def __init__(self, send: Send, tell: Tell, clock: Callable[[], float], look: Look) -> None:
         self._send = send
         self._tell = tell
         self._clock = clock
+        self._look = look
+        self._renewals = Renewals()
         self._holdings: OrderedDict[str, Holding] = OrderedDict()  # by account, the last asked for last
         self._holders: set[Holding] = set()  # those with a lease
         self._is_draining = False
 
     def take(self, account: Account, charge: str, cost: Cost) -> Charge | Denial | Awaitable[Charge | Denial]:
-        """Charge `cost` milli-units (more than 0) to every limit of the account, or to none.
+        """Charge `cost` to every limit of the account, or to none.
 
         Answers at once when a held lease covers it or a denial still stands; else the awaitable, which must be
         awaited, asks the authority and raises LedgerDown when that cannot be done.
@@ -44,28 +49,40 @@ class Wallet:
         holding = self._holdings.get(account.key)
         if holding is None:
             holding = self._remember(account, now)
-        elif (answer := holding.spend(charge, cost, now) or holding.repeat_denial(charge, cost, now)) is not None:
-            return answer
-        else:
-            self._holdings.move_to_end(account.key)
+        elif isinstance(cost, int):
+            answer = holding.spend(charge, cost, now) or holding.repeat_denial(charge, cost, now)
+            if answer is not None:
+                return answer
+        self._holdings.move_to_end(account.key)
         return self._ask(holding, charge, cost)
+
+    async def peek(self, account: Account, cost: Cost) -> Charge | Denial:
+        """What `take` would answer now. Charges nothing; raises LedgerDown."""
+        return await peek(self._look, account, "", cost)
 
     def refund(self, charge: Charge) -> None:
         """Give the whole charge back to the authority. Only the first refund or settlement of a charge counts."""
         self.settle(charge, 0)
 
-    def settle(self, charge: Charge, used: int) -> None:
-        """Correct the charge to `used` milli-units: the rest is refunded, an overrun becomes debt. Once per charge."""
+    def settle(self, charge: Charge, used: Cost) -> None:
+        """Correct the charge to `used` milli-units: the rest is refunded, an overrun becomes debt. Once per charge.
+
+        Slots are given back whatever `used` says of them.
+        """
         if charge.is_settled:
             return
         charge.is_settled = True
-        if used != charge.cost:
-            self._tell(Refund(charge.id, charge.account.needs(charge.cost - used), charge.period))
+        self._renewals.discard(charge)
+        correction = charge.correct(used)
+        if correction is not None:
+            self._tell(correction)
             if (holding := self._holdings.get(charge.account.key)) is not None:
                 holding.forget_denial()
 
     def sweep(self, now: float) -> None:
-        """Give back what lies idle or has expired. To be called every 0.1 s."""
+        """Give back what lies idle or has expired, renew slots in use. To be called every 0.1 s."""
+        for renewal in self._renewals.pop_due(now):
+            self._tell(renewal)
         for holding in list(self._holders):
             if now >= holding.ends or now - holding.used >= _IDLE:
                 self._close(holding, now)
@@ -76,41 +93,49 @@ class Wallet:
         for holding in list(self._holders):
             self._close(holding, self._clock())
 
-    async def _ask(self, holding: Holding, charge: str, cost: int) -> Charge | Denial:
+    async def _ask(self, holding: Holding, charge: str, cost: Cost) -> Charge | Denial:
         """Ask for this request alone; one request at a time also asks for a lease, which later ones will spend."""
         asked = self._clock()
         lease = 0
-        if not holding.is_asking and not self._is_draining:
+        if isinstance(cost, int) and holding.account.is_leasable and not (holding.is_asking or self._is_draining):
             self._close(holding, asked)
             lease = holding.demand(asked)
             holding.is_asking = lease > 0
         ask = Ask(charge, holding.account.needs(cost), lease)
         answer = self._send(ask)
         try:
-            return self._receive(holding, ask, asked, await asyncio.shield(answer))
+            return self._receive(holding, ask, cost, asked, await asyncio.shield(answer))
         except asyncio.CancelledError:
-            answer.add_done_callback(partial(self._receive_late, holding, ask, asked))
+            answer.add_done_callback(partial(self._receive_late, holding, ask, cost, asked))
             raise
         except ConnectionError as error:
             self._end_asking(holding, ask)
             raise LedgerDown("the ledger does not answer") from error
 
-    def _receive(self, holding: Holding, ask: Ask, asked: float, answer: Grant | Denial) -> Charge | Denial:
+    def _receive(self, holding: Holding, ask: Ask, cost: Cost, asked: float, answer: Grant | Denial) -> Charge | Denial:
         self._end_asking(holding, ask)
-        cost = ask.needs[0].cost
+        account = holding.account
         if isinstance(answer, Denial):
-            holding.deny(answer, cost, asked)
+            if not isinstance(cost, int):
+                return answer
+            if not isinstance(account.limits[answer.index], Slots):  # those may be free again at once
+                holding.deny(answer, cost, asked)
             return holding.spend(ask.charge, cost, self._clock()) or answer  # a lease may have come meanwhile
         if answer.lease:
             self._hold(holding, answer, asked)
-        holding.count(cost, asked)
-        return Charge(holding.account, ask.charge, cost, answer.period, answer.standings, answer.lease, 0.0)
+        if isinstance(cost, int):
+            holding.count(cost, asked)
+        charge = make_charge(account, cost, answer)
+        self._renewals.add(charge, asked)
+        return charge
 
-    def _receive_late(self, holding: Holding, ask: Ask, asked: float, answer: "asyncio.Future[Grant | Denial]") -> None:
+    def _receive_late(
+        self, holding: Holding, ask: Ask, cost: Cost, asked: float, answer: "asyncio.Future[Grant | Denial]"
+    ) -> None:
         """Nobody waits for this answer any more: what it charged goes back."""
         if answer.cancelled() or answer.exception() is not None:
             self._end_asking(holding, ask)
-        elif isinstance(charge := self._receive(holding, ask, asked, answer.result()), Charge):
+        elif isinstance(charge := self._receive(holding, ask, cost, asked, answer.result()), Charge):
             self.refund(charge)
 
     def _end_asking(self, holding: Holding, ask: Ask) -> None:
@@ -135,3 +160,19 @@ class Wallet:
             self._close(oldest, now)
         holding = self._holdings[account.key] = Holding(account, now)
         return holding
+
+
+async def peek(look: Look, account: Account, charge: str, cost: Cost) -> Charge | Denial:
+    """What the authority would answer to `charge` now. Charges nothing; raises LedgerDown."""
+    try:
+        answer = await look(Ask(charge, account.needs(cost)))
+    except ConnectionError as error:
+        raise LedgerDown("the ledger does not answer") from error
+    return answer if isinstance(answer, Denial) else make_charge(account, cost, answer)
+
+
+def make_charge(account: Account, cost: Cost, grant: Grant) -> Charge:
+    """A grant of just now as a charge."""
+    return Charge(
+        account, grant.charge, cost, grant.period, grant.standings, grant.lease, 0.0, shadowed=grant.shadowed
+    )  # fmt: skip

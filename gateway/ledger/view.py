@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from gateway.ledger import gcra
-from gateway.ledger.limit import Quota, Standing
+from gateway.ledger.limit import Quota, Slots, Standing
+
+_PAUSE_US = 1_000_000  # slots come free when somebody is done: nobody knows when
 
 
 class View(Protocol):
@@ -78,3 +80,26 @@ class QuotaView:
     def standing(self, units: int) -> Standing:
         used = self._used + units
         return Standing(max(self._limit - used, 0), self._left_us, used)
+
+
+class SlotsView:
+    """A pool with `used` units in use. Nothing of it is leased: what one worker held idle would be in use."""
+
+    __slots__ = ("_limit", "_used")
+
+    def __init__(self, slots: Slots, used: int) -> None:
+        self._limit = 1000 * slots.limit
+        self._used = used
+
+    def can_ever(self, cost: int) -> bool:
+        return cost <= self._limit
+
+    def wait_us(self, cost: int) -> int:
+        return 0 if self._used + cost <= self._limit else _PAUSE_US
+
+    def leasable(self, cost: int) -> int:
+        return 0
+
+    def standing(self, units: int) -> Standing:
+        used = self._used + units
+        return Standing(max(self._limit - used, 0), 0, used)

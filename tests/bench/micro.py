@@ -51,7 +51,7 @@ async def _spend(turn: int) -> float:
         answer.set_result(ledger.ask("bench", ask))
         return answer
 
-    wallet = Wallet(send, lambda told: None, time.monotonic)
+    wallet = Wallet(send, lambda told: None, time.monotonic, send)
     account = Account((Rate("bench", 1_000_000_000, 60_000_000, 1_500_000_000),))
     spent = taken = 0.0
     while taken < _TIMES:

@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.ledger.lease import Account, Charge, Wallet
-from gateway.ledger.limit import Ask, Denial, Grant, Quota, Rate, Refund, Return
+from gateway.ledger.limit import Ask, Denial, Grant, Quota, Rate, Refund, Renew, Return
 from tests.gateway.ledger.authority import Site
 from tests.gateway.ledger.model import SECOND, START_US
 
@@ -18,10 +18,10 @@ class Line:
     def __init__(self, site: Site, writer: str) -> None:
         self.site = site
         self._writer = writer
-        self.sent: list[Ask | Refund | Return] = []
+        self.sent: list[Ask | Refund | Return | Renew] = []
         self.is_slow = False
         self._waiting: list[tuple[asyncio.Future[Grant | Denial], Grant | Denial]] = []
-        self.wallet = Wallet(self._send, self._tell, self.now)
+        self.wallet = Wallet(self._send, self._tell, self.now, self._look)
 
     def _send(self, ask: Ask) -> asyncio.Future[Grant | Denial]:
         self.sent.append(ask)
@@ -33,12 +33,18 @@ class Line:
             future.set_result(answer)
         return future
 
-    def _tell(self, message: Refund | Return) -> None:
+    async def _look(self, ask: Ask) -> Grant | Denial:
+        return self.site.ledger.peek(ask)
+
+    def _tell(self, message: Refund | Return | Renew) -> None:
         self.sent.append(message)
-        if isinstance(message, Refund):
-            self.site.ledger.refund(self._writer, message)
-        else:
-            self.site.ledger.give_back(self._writer, message)
+        match message:
+            case Refund():
+                self.site.ledger.refund(self._writer, message)
+            case Return():
+                self.site.ledger.give_back(self._writer, message)
+            case Renew():
+                self.site.ledger.renew(self._writer, message)
 
     def deliver(self) -> None:
         for future, answer in self._waiting:

@@ -159,7 +159,7 @@ def test_idle_buckets_are_forgotten(site: Site) -> None:
 
 def test_months_long_past_are_forgotten(site: Site) -> None:
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
-    site.advance(70 * 86_400 * SECOND)
+    site.advance(80 * 86_400 * SECOND)
     site.restart()
     assert _state(site) == Snapshot({}, (), {"w0": ()})
     assert site.ledger.settle("w0", {("m", MONTH): 1000}), "its journal may come late"

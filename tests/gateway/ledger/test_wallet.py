@@ -8,7 +8,7 @@ import pytest
 
 from gateway.ledger.lease import Account, Charge, Wallet
 from gateway.ledger.limit import Ask, Denial, Grant, LedgerDown, Quota, Rate, Refund, Return
-from gateway.link import Link
+from gateway.link import Link, Peek
 from tests.gateway.ledger.authority import NewSite
 from tests.gateway.ledger.line import ACCOUNT, MONTHLY, RATE, Line
 from tests.gateway.ledger.model import MONTH, SECOND
@@ -305,7 +305,7 @@ async def test_over_a_real_link(new_site: NewSite, pair: tuple[socket.socket, so
 
     _, server = await loop.create_connection(lambda: Link(serve, around=site.ledger.batch), sock=pair[0])
     _, client = await loop.create_connection(lambda: Link(print), sock=pair[1])
-    wallet = Wallet(client.call, client.tell, loop.time)
+    wallet = Wallet(client.call, client.tell, loop.time, lambda ask: client.call(Peek(ask)))
 
     async def take(account: Account) -> bool:
         answer = wallet.take(account, "c", 1000)

@@ -116,7 +116,7 @@ class Stage:
         config = hash_keys(load_text(CONFIG + text, {}))
         self.assembly = assemble(config, 1_700_000_000)
         self.places = Places(self.link, config.timeouts)
-        self.wallet = Wallet(self.link.call, self.link.tell, Clock.monotonic)
+        self.wallet = Wallet(self.link.call, self.link.tell, Clock.monotonic, lambda ask: self.link.call(Peek(ask)))
         directory = Directory(read_consumers(config.consumers), self.link.call)
         file = make_board_file()
         self.board, self._reader = Board(file), Reader(file)
