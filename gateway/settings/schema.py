@@ -8,7 +8,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.settings.units import Bytes, Rate, Seconds
+from gateway.settings.units import Budget, Bytes, Rate, Seconds
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,11 +31,13 @@ class Listener(Section, frozen=True):
 
     address: str
     certificates: tuple[Certificate, ...] = ()
+    proxy_protocol: bool = False  # every connection begins with a PROXY header (v1 or v2) that names the client
 
 
 class Listen(Section, frozen=True):
     proxy: tuple[Listener, ...] = (Listener(address="127.0.0.1:8000"),)
     status: str = "127.0.0.1:8100"
+    trusted: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts; `unix` for unix sockets
 
 
 class Limits(Section, frozen=True):
@@ -45,6 +50,7 @@ class Limits(Section, frozen=True):
     body_rate: Bytes = Bytes(500)  # a second, at least, of a body that somebody waits for; 0: no limit
     json_depth: int = 64
     pipeline: int = 16
+    failed_logins: Rate = Rate(30, 60)  # of one address (IPv6: /64), before it is refused for a while
 
 
 class Timeouts(Section, frozen=True):
@@ -68,13 +74,60 @@ class State(Section, frozen=True):
     directory: str = "./var"  # journal, store, ledger
 
 
+class Cap(Section, frozen=True):
+    """One limit more: exactly one of the first six. `by` says who shares it; in `shadow` it counts and never refuses."""
+
+    rate: Rate | None = None  # units
+    tokens: Rate | None = None
+    monthly: Count | None = None  # units
+    monthly_tokens: Count | None = None
+    concurrency: Count | None = None  # requests at once
+    budget: Budget | None = None
+    burst: Count | None = None  # of `rate` or `tokens`; default 1.5 x its count
+    by: str = ""  # as in a tier; default: consumer in a tier, model in a model, route in a route
+    shadow: bool = False
+    name: str = ""  # what refusals, metrics and counters call it
+
+
 class Tier(Section, frozen=True):
-    """What somebody may spend. Units are route cost x model cost."""
+    """What somebody may spend. Units are route cost x model cost, tokens those of prompt and answer."""
 
     rate: Rate = Rate(0, 1)
-    burst: Annotated[int, msgspec.Meta(ge=1)] | None = None  # units; default 1.5 x the rate's count
-    monthly: Annotated[int, msgspec.Meta(ge=1)] | None = None  # units per calendar month
-    by: str = "consumer"  # consumer, ip, or header:<name>
+    burst: Count | None = None  # units; default 1.5 x the rate's count
+    monthly: Count | None = None  # units per month
+    by: str = "consumer"  # consumer, credential, project, ip, header:<name>, session, model, route; `+` joins several
+    tokens: Rate | None = None
+    monthly_tokens: Count | None = None
+    concurrency: Count | None = None  # requests at once
+    budget: Budget | None = None
+    shadow: bool = False  # all its limits count and never refuse
+    zone: str = "UTC"  # where its months begin
+    anchor: Annotated[int, msgspec.Meta(ge=1, le=31)] = 1  # the day on which they begin
+    reserve: Annotated[int, msgspec.Meta(ge=0)] = 1000  # tokens of an answer whose length nobody bounds
+    on_ledger_loss: Literal["local", "closed", "open"] = "local"
+    limits: tuple[Cap, ...] = ()
+
+
+class Override(Section, frozen=True):
+    """Another tier for a while, or the consumer's own one with what is named here in place of what it says."""
+
+    tier: str = ""
+    until: str = ""  # ISO date or date-time, UTC; empty: for ever
+    rate: Rate | None = None
+    burst: Count | None = None
+    monthly: Count | None = None
+    tokens: Rate | None = None
+    monthly_tokens: Count | None = None
+    concurrency: Count | None = None
+    budget: Budget | None = None
+
+
+class Role(Section, frozen=True):
+    """What somebody may do. Its tier, one of `tiers` or one of its own, is for those who name none."""
+
+    tier: str | Tier = ""
+    may: tuple[str, ...] = ()  # permissions such as infer, traces:read, traces:* or *
+    inherits: tuple[str, ...] = ()  # roles whose permissions it has as well
 
 
 class Key(Section, frozen=True):
@@ -86,14 +139,21 @@ class Key(Section, frozen=True):
     expires: str = ""  # ISO date or date-time, UTC
     models: tuple[str, ...] = ()  # patterns; empty: what the consumer may
     routes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()  # of HTTP
 
 
 class Consumer(Section, frozen=True):
-    tier: str
+    """Somebody who holds keys. Without a `tier` it has its role's."""
+
+    tier: str = ""
+    role: str = ""
     project: str = ""
     keys: tuple[Key, ...] = ()
     models: tuple[str, ...] = ()  # patterns such as "qwen*"; empty: all
     routes: tuple[str, ...] = ()  # path patterns; empty: all
+    override: Override | None = None
+    methods: tuple[str, ...] = ()  # of HTTP; empty: all
+    addresses: tuple[str, ...] = ()  # networks it may call from; empty: any
 
 
 class Backend(Section, frozen=True):
@@ -106,6 +166,14 @@ class Backend(Section, frozen=True):
     headers: bool = True  # pass the client's other headers on
 
 
+class Price(Section, frozen=True):
+    """USD per million tokens."""
+
+    input: Amount
+    output: Amount
+    cached: Amount | None = None  # tokens of the prompt that the engine had already; default: as `input`
+
+
 class Model(Section, frozen=True):
     """What clients ask for by `model`. A name may be a pattern (`llama-*`)."""
 
@@ -113,6 +181,10 @@ class Model(Section, frozen=True):
     alias: str = ""  # another model of this table
     name: str = ""  # what the backend calls it; default: what the client asked for
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    projects: tuple[str, ...] = ()  # whose callers alone may use it and see it; empty: everybody's
+    price: Price | None = None
+    max_tokens: Count | None = None  # of an answer, for callers whose tokens or money are limited
+    limits: tuple[Cap, ...] = ()
 
 
 class Route(Section, frozen=True):
@@ -122,7 +194,11 @@ class Route(Section, frozen=True):
     to: str = "models"  # where the body's `model` leads, or a backend's name
     methods: tuple[str, ...] = ()  # empty: POST for models, else every method but TRACE and CONNECT
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    costs: dict[str, Amount] = {}  # by method, in place of `cost`
+    limits: tuple[Cap, ...] = ()
     auth: Literal["required", "optional", "none"] = "required"
+    permission: str = "infer"  # what a role must hold; empty: nothing
+    projects: tuple[str, ...] = ()  # whose callers alone may use it; empty: everybody's
     plugins: tuple[dict[str, Any], ...] | None = None  # default: the chain of the whole file
     strip: str = ""  # a prefix taken off before the path goes to the backend
     body: Bytes | None = None
@@ -136,6 +212,15 @@ class Log(Section, frozen=True):
     """What is logged beside the events on stderr."""
 
     requests: bool = False  # one line a request on stdout
+
+
+class Webhook(Section, frozen=True):
+    """Where the operator hears of events. Requests are signed with `secret`."""
+
+    url: str
+    secret: str
+    events: tuple[str, ...] = ("quota.threshold",)
+    private: bool = False  # it may be at a private or loopback address
 
 
 class Headers(Section, frozen=True):
@@ -155,8 +240,10 @@ class Config(Section, frozen=True):
     headers: Headers = Headers()
     demo: bool = False  # make a consumer and a key per tier; loopback only
     tiers: dict[str, Tier] = {}
+    roles: dict[str, Role] = {}
     consumers: dict[str, Consumer] = {}
     backends: dict[str, Backend] = {}
     models: dict[str, Model] = {}
     plugins: tuple[dict[str, Any], ...] = ()
     routes: tuple[Route, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()

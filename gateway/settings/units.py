@@ -1,6 +1,7 @@
 """Values with a unit, as they stand in the config: `5s`, `10MB`, `100/min`. Each type parses itself."""
 
 import re
+from decimal import Decimal
 from typing import Any, Self
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -79,3 +80,19 @@ class Rate:
         if match is None or match[2] not in _PERIODS:
             raise ValueError(f"{value!r} is not a rate; write 10/s, 100/min, 5_000/h, 50_000/day or unlimited")
         return cls(int(match[1]), _PERIODS[match[2]])
+
+
+class Budget(int):
+    """Money for a month in micro-USD, written `5000 USD/month` or `0.50 USD/month`."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        pattern = r"(\d[\d_]*(?:\.\d{1,6})?)\s*USD\s*/\s*month"
+        match = re.fullmatch(pattern, value.strip()) if isinstance(value, str) else None
+        micro = int(Decimal(match[1].replace("_", "")) * 1_000_000) if match is not None else 0
+        if micro <= 0:
+            raise ValueError(f"{value!r} is not a budget; write 5000 USD/month or 0.50 USD/month")
+        return cls(micro)
+
+    def plain(self) -> str:
+        return f"{Decimal(int(self)) / 1_000_000:f} USD/month"
