@@ -28,12 +28,13 @@ from gateway.http.server import HttpServer, ServerLimits
 from gateway.http.tls import CertificateFile, Renewal, ServerContext, server_context
 from gateway.journal import Journal
 from gateway.ledger.lease import Wallet
-from gateway.link import Changed, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Peek, Ready
+from gateway.link import Changed, Command, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Peek, Ready
 from gateway.log import set_up
 from gateway.metrics import Board
 from gateway.relay.assembly import Assembly, assemble
 from gateway.relay.carriage import Carriage
 from gateway.relay.directory import Directory, read_consumers
+from gateway.relay.explanation import Explainer
 from gateway.relay.forward import Forwarder
 from gateway.relay.ids import Ids
 from gateway.relay.places import Places
@@ -73,6 +74,7 @@ class Worker:
         self._places: Places
         self._assembly: Assembly
         self._carriage: Carriage
+        self._explainer: Explainer
 
     async def run(self) -> None:
         """Serve until drained or orphaned."""
@@ -120,6 +122,7 @@ class Worker:
         services = make_services(link, self._wallet, self._directory, board, config)
         for plugin in self._assembly.plugins:
             await plugin.start(services)
+        self._explainer = Explainer(config, self._assembly, services, self._places, configure.generation)
         forwarder = Forwarder(self._pool, self._places, timeouts.connect, witness.opened, time.monotonic)
         self._carriage = carriage = Carriage(forwarder, self._places, self._sweeper, config, witness.progressed)
         self._relay = Relay(self._assembly.directions, carriage, witness, configure.generation, Ids())
@@ -142,6 +145,8 @@ class Worker:
                 self._places.down = {backend: frozenset(urls) for backend, urls in message.down.items()}
             case Changed():
                 self._directory.forget(message.digests)
+            case Command("explain"):
+                return self._explainer.answer(message)
         return None
 
     def _refuse(self, connection: Connection, number: int, message: str) -> bytes:
@@ -203,6 +208,7 @@ class Worker:
             await asyncio.sleep(_STEP)
             if self._carriage.is_idle:
                 break
+        await self._explainer.stop()
         for plugin in self._assembly.plugins:
             await plugin.stop()
         self._wallet.drain()

@@ -11,6 +11,7 @@ import gateway
 _COMMANDS = {
     "serve": "serve",
     "check": "check",
+    "explain": "explain",
     "reload": "running",
     "drain": "running",
     "status": "running",

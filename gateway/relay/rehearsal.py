@@ -5,18 +5,18 @@ ledger. `log` runs as ever, so that they give back what they took.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome, Reply
 from gateway.http.faults import BadRequest
-from gateway.ledger.lease import Account, Charge, Cost, peek
-from gateway.ledger.limit import Ask, Denial
-from gateway.link import Peek
+from gateway.ledger.lease import Account, Charge, Cost
+from gateway.ledger.limit import Denial
+from gateway.plugin import Ledger
 from gateway.relay.chain import Hook, run_response
 from gateway.relay.route import Route
 
@@ -54,27 +54,20 @@ class Draft:
 
 
 class PeekingLedger:
-    """Answers as the ledger would, and charges nothing. `call` asks the supervisor over the link."""
+    """Answers as `ledger` would, and charges nothing."""
 
-    def __init__(self, call: Callable[[Peek], Any]) -> None:
-        self._call = call
+    def __init__(self, ledger: Ledger) -> None:
+        self.peek = ledger.peek
 
-    async def take(self, account: Account, charge: str, cost: Cost) -> Charge | Denial:
+    def take(self, account: Account, charge: str, cost: Cost) -> Awaitable[Charge | Denial]:
         """See `gateway.plugin.Ledger`."""
-        return await peek(self._look, account, charge, cost)
-
-    async def peek(self, account: Account, cost: Cost) -> Charge | Denial:
-        """See `gateway.plugin.Ledger`."""
-        return await peek(self._look, account, "", cost)
+        return self.peek(account, cost)
 
     def refund(self, charge: Charge) -> None:
         """Nothing was charged."""
 
     def settle(self, charge: Charge, used: Cost) -> None:
         """Nothing was charged."""
-
-    def _look(self, ask: Ask) -> Any:
-        return self._call(Peek(ask))
 
 
 class Rehearsal(msgspec.Struct, frozen=True):

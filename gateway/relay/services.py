@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.link import Command, Done, Failed, Link, LinkClosed, Notice, Once
 from gateway.metrics import Board
-from gateway.plugin import Directory, Ledger, Shared
-from gateway.settings.schema import Config, Model, Route, Tier
+from gateway.plugin import Directory, Ledger, Notify, Shared
+from gateway.settings.schema import Config, Model, Role, Route, Tier
 
 CACHE_BYTES = 32 * 1024 * 1024
 CACHE_ENTRIES = 10_000
@@ -126,11 +126,12 @@ class Services(msgspec.Struct, frozen=True):
     directory: Directory
     cache: MemoryCache
     shared: Shared
-    notify: Notifier
+    notify: Notify
     fetch: Fetcher
     clock: Clock
     metrics: Meter
     tiers: Mapping[str, Tier]
+    roles: Mapping[str, Role]
     models: Mapping[str, Model]
     routes: Mapping[str, Route]
 
@@ -140,6 +141,6 @@ def make_services(link: Link, ledger: Ledger, directory: Directory, board: Board
     cache = MemoryCache(time.monotonic)
     return Services(
         ledger=ledger, directory=directory, cache=cache, shared=LocalShared(link, cache), notify=Notifier(link),
-        fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers, models=config.models,
-        routes={route.path: route for route in config.routes},
+        fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers, roles=config.roles,
+        models=config.models, routes={route.path: route for route in config.routes},
     )  # fmt: skip

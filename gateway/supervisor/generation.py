@@ -11,7 +11,7 @@ import msgspec
 
 import gateway
 from gateway.exposition import Fold
-from gateway.link import Configure, Drain, Failed, Hello, Listen, Ready
+from gateway.link import Command, Configure, Done, Drain, Failed, Hello, LinkClosed, Listen, Ready
 from gateway.metrics import make_board_file
 from gateway.settings.load import plain
 from gateway.settings.schema import Config
@@ -89,6 +89,17 @@ class Generation:
     def tell(self, message: Any) -> None:
         for worker in self.workers:
             worker.link.tell(message)
+
+    async def ask(self, command: Command) -> Done | Failed:
+        """Have one worker answer."""
+        worker = next((worker for worker in self.workers if worker.was_ready), None)
+        if worker is None:
+            return Failed("no worker runs at this moment")
+        try:
+            answer: Done | Failed = await worker.link.call(command)
+        except LinkClosed:
+            return Failed("the worker that was asked has died")
+        return answer
 
     async def _see_off(self, worker: Child, patience: float) -> None:
         try:

@@ -221,6 +221,8 @@ class Supervisor:
             return Done()
         if command.name == "status":
             return Done(self._report.describe(self._boot, self.addresses()))
+        if command.name == "explain":
+            return await self._generations[-1].ask(command)
         if command.name.startswith(_CONTROL_COMMANDS):
             answer: Done | Failed = await self._desk.ask_control(command)
             return answer

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,8 +6,7 @@ import pytest
 
 from gateway.exchange import Exchange
 from gateway.http.head import read_head
-from gateway.ledger.lease import Account
-from gateway.ledger.limit import Ask, LedgerDown, Quota
+from gateway.ledger.limit import Ask
 from gateway.link import Peek
 from gateway.relay.assembly import Assembly, assemble
 from gateway.relay.directory import Directory, read_consumers
@@ -57,7 +55,7 @@ async def rehearsal(stage: Stage, tmp_path: Path) -> AsyncIterator[Rehearsal]:
     await stage.start("plugins: [key_auth]\n")
     config = hash_keys(load_text(CONFIG, {}))
     assembly = assemble(config, 0)
-    peeking = PeekingLedger(stage.link.call)
+    peeking = PeekingLedger(stage.wallet)
     directory = Directory(read_consumers(config.consumers), stage.link.call)
     services = msgspec.structs.replace(stage.services, ledger=peeking, directory=directory, tiers=config.tiers)
     for plugin in assembly.plugins:
@@ -143,13 +141,3 @@ async def test_it_shows_what_real_requests_left(rehearsal: Rehearsal) -> None:
     assert (last.decision, last.number) == ("refused", 1501)
     assert "X-RateLimit-Remaining: 0" in last.lines
     assert any(line.startswith("Retry-After: ") for line in last.lines)
-
-
-async def test_without_a_supervisor_the_ledger_is_down() -> None:
-    def call(_: Peek) -> asyncio.Future[object]:
-        future = asyncio.get_running_loop().create_future()
-        future.set_exception(ConnectionError())
-        return future
-
-    with pytest.raises(LedgerDown):
-        await PeekingLedger(call).take(Account((Quota("month:acme", 5),)), "c", 1)

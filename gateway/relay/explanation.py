@@ -1,0 +1,225 @@
+"""What would become of a request, told by the worker that would serve it. Nothing is sent, charged or remembered.
+
+The whole way is rehearsed with a second set of plugins, assembled at the first question. They see the keys, limits and
+shared memory that the worker's own see, but change nothing: the ledger peeks, the cache is empty and keeps nothing,
+nothing is counted, nobody is told. What a plugin holds in itself (a cached answer) they do not see.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Reply
+from gateway.http.faults import BadRequest
+from gateway.http.head import RequestHead, header_names, read_head
+from gateway.link import Command, Done
+from gateway.metrics import Board, make_board_file
+from gateway.plugin import Shared
+from gateway.relay.assembly import Assembly, assemble
+from gateway.relay.directions import no_route, open_exchange
+from gateway.relay.ids import Ids
+from gateway.relay.places import Places
+from gateway.relay.rehearsal import Draft, PeekingLedger, Rehearsal, Step, rehearse
+from gateway.relay.route import Route
+from gateway.relay.services import MemoryCache, Meter, Services
+from gateway.relay.target import Target
+from gateway.settings.schema import Config, Headers
+
+_SAFE = frozenset(("GET", "HEAD"))
+_FRAMELESS = frozenset((204, 304))  # answers without a body, RFC 9110, 6.4.1
+
+
+class LookingShared:
+    """Shared memory that is read and never written."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.get = shared.get
+
+    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Nothing is kept."""
+
+    async def add(self, key: bytes, ttl: float) -> bool:
+        """As if nobody had: whether somebody has cannot be asked without being that somebody."""
+        return True
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A request as an operator describes it. `headers` are names and values, the credential among them."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    peer: str = "127.0.0.1"
+
+    def head(self) -> RequestHead:
+        """The head, checked as the server would. Raises BadRequest."""
+        fields = [(header_names[name.encode("latin-1")], value.encode("latin-1")) for name, value in self.headers]
+        head = read_head(self.method.encode(), self.path.encode(), "1.1", fields)
+        if b"upgrade" in (head.get(b"connection") or b"").lower():
+            head.upgrade = (head.get(b"upgrade") or b"").lower() or None
+        return head
+
+
+class Explainer:
+    """Answers questions for one worker, whose `live` targets know what is in flight."""
+
+    def __init__(self, config: Config, live: Assembly, services: Services, places: Places, generation: int) -> None:
+        self._config = config
+        self._live = live
+        self._services = services
+        self._places = places
+        self._generation = generation
+        self._new_id = Ids()
+        self._starting = asyncio.Lock()
+        self._assembly: Assembly | None = None
+
+    async def answer(self, command: Command) -> Done:
+        """The explanation as plain data. Raises msgspec.ValidationError for arguments that are none of a Question."""
+        question = msgspec.convert(command.arguments, Question)
+        assembly = await self._assemble()
+        try:
+            head = question.head()
+        except BadRequest as fault:
+            return Done(self._tell_head(question, fault))
+        exchange = open_exchange(head, time.monotonic(), self._new_id)
+        exchange.request, exchange.peer, exchange.generation = Draft(question.body), question.peer, self._generation
+        route, allowed = assembly.directions.enter(exchange)
+        rest = _Rest(assembly, self._live, self._places, route, allowed)
+        done = await rehearse(route, exchange, rest.steps())
+        return Done(_tell(exchange, done, rest.place, self._config.headers))
+
+    async def stop(self) -> None:
+        if self._assembly is not None:
+            for plugin in self._assembly.plugins:
+                await plugin.stop()
+
+    async def _assemble(self) -> Assembly:
+        async with self._starting:
+            if self._assembly is None:
+                assembly = assemble(self._config, time.time_ns() // 1_000_000_000)
+                services = _without_effect(self._services)
+                for plugin in assembly.plugins:
+                    await plugin.start(services)
+                self._assembly = assembly
+            return self._assembly
+
+    def _tell_head(self, question: Question, fault: BadRequest) -> dict[str, Any]:
+        """What the server says before there is a request."""
+        error = GatewayError(fault.number, fault.message)
+        headers = ["Content-Type: application/json", "Content-Length", "Connection: close", "X-Request-ID"]
+        return {
+            "method": question.method, "path": question.path, "verdict": "refused", "status": error.status,
+            "error": error.number, "message": error.message, "details": {},
+            "headers": [*headers, f"X-Tollkeeper-Error: {error.number}"],
+            "steps": [msgspec.to_builtins(Step("head", "refused", error.number, (), error.message))],
+        }  # fmt: skip
+
+
+class _Rest:
+    """What the core does once the chain has let a request pass. `place` is where it would go, as far as it came."""
+
+    def __init__(
+        self, assembly: Assembly, live: Assembly, places: Places, route: Route, allowed: frozenset[str] | None
+    ) -> None:
+        self._directions = assembly.directions
+        self._live = live.directions.targets
+        self._places = places
+        self._route = route
+        self._allowed = allowed
+        self.place: dict[str, Any] = {}
+
+    def steps(self) -> list[tuple[str, Any]]:
+        if self._allowed is not None:
+            return [("route", self._refuse)]
+        if self._route.serve is not None:
+            return [("answer", self._serve)]
+        return [("target", self._find), ("endpoint", self._choose)]
+
+    def _refuse(self, exchange: Exchange) -> None:
+        assert self._allowed is not None
+        raise no_route(exchange, self._allowed)
+
+    async def _serve(self, exchange: Exchange) -> Reply | None:
+        """The gateway's own answer; one that would change something is not asked for."""
+        self.place = {"answered_by": "gateway"}
+        assert self._route.serve is not None
+        return await self._route.serve(exchange) if exchange.method in _SAFE else None
+
+    def _find(self, exchange: Exchange) -> None:
+        self._target = self._directions.find_target(exchange, self._route)
+        self.place = {"backend": self._target.name}
+        if exchange.entry is not None:
+            self.place |= {"model": exchange.model, "sent_as": msgspec.json.decode(_model_field(exchange))}
+
+    async def _choose(self, exchange: Exchange) -> None:
+        if self._target.candidates:
+            self._pick(self._target)
+        else:
+            self.place["engine"] = dict(await self._places.foresee(self._target.name))
+
+    def _pick(self, target: Target) -> None:
+        """The endpoint, chosen by what the worker has in flight now."""
+        down = self._places.down_of(target.name)
+        for mine, live in zip(target.candidates, self._live[target.name].candidates, strict=True):
+            mine.inflight, mine.current = live.inflight, live.current
+        self.place["endpoints"] = [
+            {"url": c.url, "state": "down" if c.url in down else "up", "inflight": c.inflight}
+            for c in target.candidates
+        ]
+        self.place["endpoint"] = target.pick(down, ()).url
+
+
+def _model_field(exchange: Exchange) -> bytes:
+    assert exchange.fields is not None
+    return bytes(exchange.fields["model"])
+
+
+def _without_effect(services: Services) -> Services:
+    file = make_board_file()
+    board = Board(file)
+    os.close(file)
+    return msgspec.structs.replace(
+        services, ledger=PeekingLedger(services.ledger), cache=MemoryCache(time.monotonic, 0, 0),
+        shared=LookingShared(services.shared), metrics=Meter(board), notify=_tell_nobody,
+    )  # fmt: skip
+
+
+def _tell_nobody(event: str, key: str, details: Mapping[str, Any]) -> None:
+    """An operator who asks is no event."""
+
+
+def _tell(exchange: Exchange, done: Rehearsal, place: dict[str, Any], optional: Headers) -> dict[str, Any]:
+    credential, reply, error = exchange.credential, done.reply, done.error
+    told: dict[str, Any] = {
+        "method": exchange.method, "path": exchange.path, "route": exchange.route, "peer": exchange.peer,
+        "consumer": credential.consumer if credential is not None else "",
+        "credential": credential.id if credential is not None else "",
+        "tier": exchange.tier, "model_asked": exchange.model_asked,
+        "cost": exchange.cost / 1000, "charged": exchange.units / 1000 if error is None else 0.0,
+        "steps": msgspec.to_builtins(done.steps), "target": place,
+    }  # fmt: skip
+    headers = "".join(exchange.lines).splitlines()
+    if error is not None:
+        headers += ["Content-Type: application/json", "Content-Length", f"X-Tollkeeper-Error: {error.number}", "Date"]
+        refusal = {"status": error.status, "error": error.number, "message": error.message}
+        return told | {"verdict": "refused", **refusal, "details": dict(error.details), "headers": headers}
+    if reply is not None:
+        headers += [f"{name.decode()}: {value.decode('latin-1')}" for name, value in reply.headers]
+        if reply.status not in _FRAMELESS:
+            headers.append("Content-Length" if isinstance(reply.body, bytes) else "Transfer-Encoding")
+        return told | {"verdict": "answered", "status": reply.status, "headers": [*headers, "Date"]}
+    return told | {"verdict": "sent on", "status": None, "headers": [*headers, *_later(exchange, optional)]}
+
+
+def _later(exchange: Exchange, optional: Headers) -> list[str]:
+    """Headers that are only known when the model server answers."""
+    names = ["X-Tollkeeper-Overhead-Ms", "X-Tollkeeper-Queue-Ms", "X-Tollkeeper-Upstream-Ms"] if optional.timing else []
+    if optional.routing:
+        names += ["X-Tollkeeper-Model"] * bool(exchange.model) + ["X-Tollkeeper-Backend"]
+    return names
