@@ -24,17 +24,24 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
     routes: tuple[str, ...] = ()
     key_models: tuple[str, ...] = ()  # the key's own, which narrow them further
     key_routes: tuple[str, ...] = ()
-    is_scoped: bool = False  # any pattern or method is given
+    is_scoped: bool = False  # any pattern, method or address is given
     role: str = ""  # a name of `roles`; empty: none
     methods: tuple[str, ...] = ()  # of HTTP; empty: all
     permissions: tuple[str, ...] = ()  # of the role's, only these; empty: all that the role may
     kind: str = "key"  # how it was proved: key, jwt or hmac
     override_tier: str = ""  # the tier instead of `tier` ...
     override_until: float = 0.0  # ... until then, in unix seconds; 0: for ever
+    addresses: tuple[str, ...] = ()  # networks the consumer may call from; empty: any
 
     def __post_init__(self) -> None:
-        scoped = bool(self.models or self.routes or self.key_models or self.key_routes or self.methods)
-        msgspec.structs.force_setattr(self, "is_scoped", scoped)
+        scopes = (self.models, self.routes, self.key_models, self.key_routes, self.methods, self.addresses)
+        msgspec.structs.force_setattr(self, "is_scoped", any(scopes))
+
+    def tier_at(self, now: float) -> str:
+        """The tier that holds at `now`, in unix seconds: the override while there is one."""
+        if self.override_tier and (not self.override_until or now < self.override_until):
+            return self.override_tier
+        return self.tier
 
 
 class Reply:
@@ -96,19 +103,28 @@ class Outcome(enum.Enum):
 class Head(Protocol):
     """A request's head as the server read it; names are lower-case bytes."""
 
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
     def get(self, name: bytes) -> bytes | None: ...
     def get_all(self, name: bytes) -> list[bytes]: ...
+
+
+Reserved = tuple[str, str, int]
+"""A month's counter by its quota key, what it counts (units, tokens or money) and the milli-units reserved of it.
+
+A unit of money is a micro-USD.
+"""
 
 
 class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "answered", "body", "cache", "client_wants_usage", "closed", "connect", "cost", "credential", "entry", "error",
-        "fields", "first_byte", "forwarded", "generation", "head", "id", "lines", "loading", "method", "model",
-        "model_asked", "model_label", "money", "month", "notes", "outcome", "path", "peer", "query", "queued",
-        "received", "record", "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent",
-        "status", "stream", "tier", "tokens", "units", "upstream",
+        "answered", "body", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect", "cost", "credential",
+        "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head", "id", "lines",
+        "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome", "path",
+        "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply", "request",
+        "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -125,6 +141,8 @@ class Exchange:
         self.received = received  # monotonic seconds
         self.generation = 0
         self.route = ""  # the template that matched (router)
+        self.permission = ""  # what the route asks of a role; empty: nothing (router)
+        self.projects: tuple[str, ...] = ()  # whose callers alone the route is for; empty: everybody's (router)
         # the body, once it is read (core, before the first plugin that needs it)
         self.body: bytes | None = None
         self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep
@@ -141,9 +159,12 @@ class Exchange:
         # what was charged (quota)
         self.units = 0  # milli-units reserved
         self.month: tuple[str, str] = ("", "")  # quota key and period
+        self.charges: tuple[Reserved, ...] = ()  # the other counters of that period
         self.rule = ""  # the rule that refused
         self.money: int | None = None  # nano-USD that the request cost; None: no price is known
         self.cache = ""  # what a cache did: hit, miss, bypass or coalesced
+        self.body_limit = 0  # bytes, below the route's own limit; 0: that alone holds. For plugins before the body is read
+        self.forwarded_query: str | None = None  # the query for the upstream; None: the client's own, `query`
         # headers of the request to the upstream, in lower case: replaced, added, or dropped where the value is None
         self.replaced: dict[bytes, bytes | None] = {}
         # the answer (core; `lines` by anybody)
@@ -178,6 +199,14 @@ class Exchange:
         if not _is_header_value(value):
             raise ValueError(f"the header {name} cannot hold {value!r}")
         self.lines.append(f"{name}: {value}\r\n")
+
+    def used(self, unit: str, reserved: int) -> int:
+        """Milli-units that the request, now that it is over, used of a limit that counts `unit` (see `Reserved`)."""
+        if self.outcome is not None and not self.outcome.keeps_units:
+            return 0
+        if unit == "tokens":
+            return 1000 * (self.tokens.prompt + self.tokens.completion)
+        return self.money or 0 if unit == "money" else reserved
 
     def set_field(self, name: str, value: Any) -> None:
         """Replace a field of the JSON body; the body is encoded again before it is forwarded."""

@@ -14,6 +14,8 @@ _NOT_BRACKETS = bytes(i for i in range(256) if i not in b"[]{}")
 _NOT_MARKS = bytes(i for i in range(256) if i not in b'[]{}"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")  # in valid JSON the kind of a bracket says nothing about depth
 _STEPS = {ord("["): 1, ord("]"): -1}
+_NUMBERS = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG = b"0" * 200  # digits; fewer of them and an exponent below 100 make a number that a double can hold
 _MANY = 1024  # brackets that are not worth a second thought
 _MEMBERS = 10_000  # of one object; no model API has a hundred
 
@@ -28,14 +30,15 @@ def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
         if not body.isascii():
             body.decode()  # the decoder does not look into values that it leaves as they stand
         fields = _objects.decode(body)
-        if b"\\u" in body and b"\\ud" in body.lower():
-            msgspec.json.decode(body)  # refuses lone surrogates
+        if _may_overflow(body) or (b"\\u" in body and b"\\ud" in body.lower()):
+            msgspec.json.decode(body)  # refuses numbers beyond a double's and lone surrogates
     except UnicodeDecodeError as error:
         raise GatewayError(1210, f"The body is not UTF-8 (byte {error.start}).") from None
     except RecursionError:
         raise GatewayError(1212, f"The JSON is nested deeper than {depth} levels.") from None
-    except msgspec.ValidationError:
-        raise GatewayError(1210, "The body must be a JSON object.") from None
+    except msgspec.ValidationError as error:
+        reason = str(error) if "out of range" in str(error) else "The body must be a JSON object"
+        raise GatewayError(1210, f"{reason}.") from None
     except msgspec.DecodeError as error:
         raise GatewayError(1210, f"The body is not valid JSON: {error}.") from None
     if len(fields) > _MEMBERS:
@@ -45,6 +48,12 @@ def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
     if _encode(fields) != body and (name := _find_duplicate(body)) is not None:
         raise GatewayError(1211, "A field stands twice in the body.", param=name[:64])
     return fields
+
+
+def _may_overflow(body: bytes) -> bool:
+    """Whether a number may be too large for a double (1e400): servers read such as infinity."""
+    digits = body.translate(_NUMBERS, b"+")
+    return b"0e000" in digits or _LONG in digits
 
 
 def encode_object(fields: dict[str, msgspec.Raw]) -> bytes:

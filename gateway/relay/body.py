@@ -34,7 +34,7 @@ class BodyReader:
         coding = exchange.head.get(b"content-encoding")
         if coding is not None and coding.lower() != b"identity":
             raise GatewayError(1215)
-        exchange.body = body = await exchange.request.read(self._limit)
+        exchange.body = body = await exchange.request.read(body_limit(exchange, self._limit))
         if self._registry is None:
             return
         exchange.fields = fields = parse_object(body, self._depth)
@@ -52,6 +52,11 @@ class BodyReader:
             exchange.model = entry.name
             exchange.model_label = entry.label
             exchange.cost = self._cost * entry.cost // 1000
+
+
+def body_limit(exchange: Exchange, limit: int) -> int:
+    """How many bytes the body may have: the route's `limit`, or less where a plugin says so."""
+    return min(limit, exchange.body_limit) if exchange.body_limit else limit
 
 
 def _decode(fields: dict[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[T], wanted: str) -> T | None:

@@ -9,7 +9,7 @@ from gateway.http.faults import UpstreamError
 from gateway.http.head import ResponseHead
 from gateway.http.pool import Pool
 from gateway.relay.balance import Candidate, RetryBudget
-from gateway.relay.body import forwarded_body
+from gateway.relay.body import body_limit, forwarded_body
 from gateway.relay.places import Places
 from gateway.relay.route import Route
 from gateway.relay.target import Target, blame_failure, explain_failure
@@ -180,7 +180,7 @@ class Forwarder:
             if not request.complete:
                 await self._stream(passage, route)
                 return await connection.response()
-            exchange.body = await request.read(route.body)
+            exchange.body = await request.read(body_limit(exchange, route.body))
         body = forwarded_body(exchange)
         framing = b"content-length: %d\r\n" % len(body) if body or exchange.method not in _BODILESS else b""
         connection.send(target.request_head(exchange, passage.url, route.strip, framing) + body)
@@ -193,4 +193,5 @@ class Forwarder:
         length = exchange.request.head.content_length
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         connection.send(passage.target.request_head(exchange, passage.url, route.strip, framing))
-        await connection.send_chunks(exchange.request.chunks(route.body), framed=length is None)
+        chunks = exchange.request.chunks(body_limit(exchange, route.body))
+        await connection.send_chunks(chunks, framed=length is None)

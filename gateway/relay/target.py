@@ -59,8 +59,9 @@ class Target:
         """The head that goes upstream; `framing` is the line that says how long the body is."""
         origin = self.origin(url)
         path = origin.prefix + (exchange.path.removeprefix(strip) or "/" if strip else exchange.path)
-        if exchange.query:
-            path = f"{path}?{exchange.query}"
+        query = exchange.query if exchange.forwarded_query is None else exchange.forwarded_query
+        if query:
+            path = f"{path}?{query}"
         head: RequestHead = exchange.request.head
         fields = request_headers(head) if self.passes else _only_content(head)
         if exchange.replaced:
@@ -104,7 +105,7 @@ def _identify(exchange: Exchange) -> bytes:
     if credential is not None:
         lines.append(
             f"x-consumer-id: {credential.consumer}\r\nx-consumer-tier: {credential.tier}\r\n"
-            f"x-consumer-project: {credential.project}\r\n"
+            f"x-consumer-role: {credential.role}\r\nx-consumer-project: {credential.project}\r\n"
         )
     return "".join(lines).encode()
 
