@@ -86,6 +86,8 @@ def test_months_go_by_the_wall_even_when_it_is_stepped(new_site: NewSite) -> Non
     site, needs = new_site(), (Need(Quota("q", 5), 1000),)
     for _ in range(3):
         site.ledger.ask("w", Ask("1", needs))
+    if not site.steps_wall:
+        pytest.skip("one clock")
     site.step_wall(MONTH_ENDS_US - site.now_us)
     assert site.ledger.ask("w", Ask("2", needs)).standings[0].used == 1000
     site.step_wall(-SECOND)

@@ -16,7 +16,7 @@ from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Return
 from gateway.ledger.record import Snapshot
-from tests.gateway.ledger.authority import Site
+from tests.gateway.ledger.authority import EmbeddedSite
 from tests.gateway.ledger.model import MONTH, SECOND
 
 RATES = [Rate("a", 1000, SECOND, 1000), Rate("b", 99_991, 60 * SECOND, 5000), Rate("a", 7, SECOND, 1000)]
@@ -31,15 +31,15 @@ steps = st.tuples(
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> EmbeddedSite:
+    return EmbeddedSite(tmp_path)
 
 
-def _state(site: Site) -> Snapshot:
+def _state(site: EmbeddedSite) -> Snapshot:
     return site.ledger._book.export(site.now_us)
 
 
-def _perform(site: Site, step: tuple[str, int, Rate, int, int]) -> None:
+def _perform(site: EmbeddedSite, step: tuple[str, int, Rate, int, int]) -> None:
     action, who, rate, units, pause_us = step
     site.advance(pause_us)
     writer, limits = f"w{who}", (rate, MONTHS[who % 2])
@@ -60,7 +60,7 @@ def _perform(site: Site, step: tuple[str, int, Rate, int, int]) -> None:
 def test_any_prefix_of_the_file_is_the_state_at_its_last_whole_record(
     tmp_path_factory: pytest.TempPathFactory, schedule: list[tuple[str, int, Rate, int, int]], data: st.DataObject
 ) -> None:
-    site = Site(tmp_path_factory.mktemp("cut"))
+    site = EmbeddedSite(tmp_path_factory.mktemp("cut"))
     file = site.directory / "ledger.log"
     states = [(file.stat().st_size, _state(site), site.now_us)]
     for step in schedule:
@@ -76,7 +76,7 @@ def test_any_prefix_of_the_file_is_the_state_at_its_last_whole_record(
     assert _state(site) == state, "and again, now from a snapshot"
 
 
-def test_a_damaged_record_ends_the_file(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_record_ends_the_file(site: EmbeddedSite, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         _perform(site, ("ask", 0, RATES[0], 1000, 0))
     file = site.directory / "ledger.log"
@@ -89,7 +89,7 @@ def test_a_damaged_record_ends_the_file(site: Site, caplog: pytest.LogCaptureFix
     assert site.used(RATES[0]) == [1000]
 
 
-def test_zeros_left_by_a_power_cut_are_no_records(site: Site) -> None:
+def test_zeros_left_by_a_power_cut_are_no_records(site: EmbeddedSite) -> None:
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
     state = _state(site)
     with (site.directory / "ledger.log").open("ab") as stream:
@@ -98,7 +98,7 @@ def test_zeros_left_by_a_power_cut_are_no_records(site: Site) -> None:
     assert _state(site) == state
 
 
-def test_a_file_without_one_whole_record_is_empty(site: Site) -> None:
+def test_a_file_without_one_whole_record_is_empty(site: EmbeddedSite) -> None:
     (site.directory / "ledger.log").write_bytes(b"half a rec")
     site.crash()
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
@@ -107,7 +107,7 @@ def test_a_file_without_one_whole_record_is_empty(site: Site) -> None:
     assert _state(site) == state
 
 
-def test_what_follows_a_write_cut_short_is_kept(site: Site) -> None:
+def test_what_follows_a_write_cut_short_is_kept(site: EmbeddedSite) -> None:
     file = site.directory / "ledger.log"
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -121,7 +121,7 @@ def test_what_follows_a_write_cut_short_is_kept(site: Site) -> None:
     assert site.used(RATES[0]) == [2000] and site.ledger.unsettled() == ["w0", "w2"]
 
 
-def test_a_batch_is_one_write_and_on_disk_when_it_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_one_write_and_on_disk_when_it_ends(site: EmbeddedSite, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
     append = type(site.ledger._tape).append
     monkeypatch.setattr(type(site.ledger._tape), "append", lambda tape, records: writes.append(append(tape, records)))
@@ -136,7 +136,7 @@ def test_a_batch_is_one_write_and_on_disk_when_it_ends(site: Site, monkeypatch: 
     assert _state(site) == state and len(writes) == 1
 
 
-def test_the_file_is_compacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_compacted(site: EmbeddedSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_COMPACT_AT", 5000)
     site.crash()
     site.ledger._compact()
@@ -150,14 +150,14 @@ def test_the_file_is_compacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
     assert _state(site) == state and [file.name for file in site.directory.iterdir()] == ["ledger.log"]
 
 
-def test_idle_buckets_are_forgotten(site: Site) -> None:
+def test_idle_buckets_are_forgotten(site: EmbeddedSite) -> None:
     for number in range(3000):
         site.ledger.ask("w", Ask("1", (Need(Rate(f"r{number}", 100, SECOND, 100), 1000),)))
         site.advance(1000)  # each is full again after ten more
     assert len(site.ledger._book.buckets) <= 30
 
 
-def test_months_long_past_are_forgotten(site: Site) -> None:
+def test_months_long_past_are_forgotten(site: EmbeddedSite) -> None:
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
     site.advance(80 * 86_400 * SECOND)
     site.restart()
@@ -165,7 +165,7 @@ def test_months_long_past_are_forgotten(site: Site) -> None:
     assert site.ledger.settle("w0", {("m", MONTH): 1000}), "its journal may come late"
 
 
-def test_wall_steps_change_no_rate_while_it_runs(site: Site) -> None:
+def test_wall_steps_change_no_rate_while_it_runs(site: EmbeddedSite) -> None:
     ask = Ask("1", (Need(Rate("r", 1, SECOND, 1), 1000),))
     site.ledger.ask("w", ask)
     for step in (3600, -7200):
@@ -174,7 +174,7 @@ def test_wall_steps_change_no_rate_while_it_runs(site: Site) -> None:
         assert isinstance(denial, Denial) and denial.wait_us == SECOND
 
 
-def test_a_wall_set_back_between_boots_locks_out_for_no_longer_than_debt(site: Site) -> None:
+def test_a_wall_set_back_between_boots_locks_out_for_no_longer_than_debt(site: EmbeddedSite) -> None:
     ask = Ask("1", (Need(Rate("r", 1, SECOND, 10), 1000),), 0)
     site.ledger.ask("w", ask)
     site.step_wall(-3600 * SECOND)
@@ -190,7 +190,7 @@ def test_a_wall_set_back_between_boots_locks_out_for_no_longer_than_debt(site: S
     assert isinstance(site.ledger.ask("w", ask), Grant)
 
 
-def test_a_full_disk_changes_no_answer_and_heals(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_changes_no_answer_and_heals(site: EmbeddedSite, caplog: pytest.LogCaptureFixture) -> None:
     file = site.directory / "ledger.log"
     _perform(site, ("ask", 0, RATES[0], 1000, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -240,3 +240,12 @@ def test_kill_9_forgets_nothing_granted(tmp_path: Path) -> None:
     used = ledger.peek(Ask("p", (Need(Quota("m", 10**9), 1000),))).standings[0].used - 1000
     assert granted <= used // 1000 <= granted + 3, "at most the one in hand at each death"
     assert ledger.unsettled() == ["w0", "w1", "w2"]
+
+
+def test_writers_of_earlier_boots_wait_to_be_settled(site: EmbeddedSite) -> None:
+    _perform(site, ("ask", 0, RATES[0], 1000, 0))
+    site.crash()
+    _perform(site, ("ask", 1, RATES[0], 1000, 0))
+    assert site.ledger.unsettled() == ["w0"], "those of this boot are the supervisor's to know"
+    site.ledger.settle("w0", {})
+    assert site.ledger.unsettled() == []
