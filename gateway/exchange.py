@@ -51,14 +51,16 @@ class Reply:
     `response` hook may change status and headers; the body is bytes there only if the plugin says `buffers = True`.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "keeps_units", "status")
 
     def __init__(
-        self, status: int, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | AsyncIterator[bytes] = b""
-    ) -> None:
+        self, status: int, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | AsyncIterator[bytes] = b"",
+        keeps_units: bool = True,
+    ) -> None:  # fmt: skip
         self.status = status
         self.headers = [] if headers is None else headers
         self.body = body
+        self.keeps_units = keeps_units  # of a plugin's: whether what was charged before stays charged
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header."""
@@ -80,6 +82,7 @@ class Outcome(enum.Enum):
     REFUSED = "refused", False  # by a plugin before anything was charged, or by a limit
     TURNED_AWAY = "turned_away", False  # after the quota: no such model, queue full, engine not ready
     ANSWERED = "answered", True  # by a plugin, without an upstream
+    ANSWERED_FREE = "answered_free", False  # the same, and the plugin takes nothing for it
     LEFT_WAITING = "left_waiting", False  # the client left while queued or while a model loads
     NOT_REACHED = "not_reached", False
     UPSTREAM_REJECTED = "upstream_rejected", True  # its 4xx
@@ -120,8 +123,8 @@ class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "answered", "body", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect", "cost", "credential",
-        "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head", "id", "lines",
+        "answered", "body", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect", "cost",
+        "credential", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head", "id", "lines",
         "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome", "path",
         "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply", "request",
         "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
@@ -178,7 +181,7 @@ class Exchange:
         self.record: Any = None  # the open record, which the closing one repeats
         self.closed = False  # the closing record is written
         # seconds spent (core)
-        self.queued = 0.0
+        self.queued = 0.0  # or waited, in a cache, for another request's answer
         self.loading = 0.0
         self.connect = 0.0
         # monotonic moments (core); 0: not yet

@@ -14,19 +14,20 @@ A `Reply` from `access` ends that phase; `response`, `chunk` and `log` of the wh
 that their own `access` never ran. Third parties register under the entry-point group `tollkeeper.plugins`.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from gateway.backend import BaseSettings
+from gateway.backend import BaseSettings, Bytes, Seconds
 from gateway.exchange import Credential, Exchange, Reply
 from gateway.ledger.lease import Account, Charge, Cost
 from gateway.ledger.limit import Denial, Grant, LedgerDown, Limit, Quota, Rate, Slots, Standing
-from gateway.settings.schema import Model, Route, Tier
+from gateway.networks import Networks
+from gateway.settings.schema import Model, Role, Route, Tier
 
 __all__ = [
-    "Account", "BasePlugin", "BaseSettings", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial", "Directory",
-    "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Notify", "Quota", "Rate", "Reply",
-    "Route", "Services", "Shared", "Slots", "Standing", "Tier",
+    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial", "Directory",
+    "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Networks", "Notify", "Quota", "Rate",
+    "Reply", "Role", "Route", "Seconds", "Services", "Shared", "Slots", "Spawn", "Standing", "Tier",
 ]  # fmt: skip
 
 
@@ -85,9 +86,19 @@ class Shared(Protocol):
         """Keep `value` for at most `ttl` seconds, where that can be done."""
         ...
 
+    async def remove(self, key: bytes) -> None:
+        """Forget a value, or that a key was added, where that can be done."""
+        ...
+
     async def add(self, key: bytes, ttl: float) -> bool:
         """Whether nobody has added `key` within the last `ttl` seconds. Raises ConnectionError if that is not known."""
         ...
+
+
+class Spawn(Protocol):
+    """Runs a coroutine in the background; a failure is logged. For hooks that cannot wait."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> object: ...
 
 
 class Notify(Protocol):
@@ -138,6 +149,8 @@ class Services(Protocol):
     @property
     def shared(self) -> Shared: ...
     @property
+    def spawn(self) -> Spawn: ...
+    @property
     def notify(self) -> Notify: ...
     @property
     def fetch(self) -> Fetch: ...
@@ -147,6 +160,11 @@ class Services(Protocol):
     def metrics(self) -> Meter: ...
     @property
     def tiers(self) -> Mapping[str, Tier]: ...
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        """What each `may` holds what it inherits; its `tier` is a name."""
+        ...
+
     @property
     def models(self) -> Mapping[str, Model]:
         """By name or pattern: `exchange.model_label`."""
@@ -169,11 +187,13 @@ class BasePlugin(Generic[S]):
     that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`; but no stream of events
     (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the
     plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
+    `authorizes`: it refuses callers whose role lacks `exchange.permission`.
     """
 
     needs: Literal["head", "model", "body"] = "head"
     buffers: bool = False
     authenticates: bool = False
+    authorizes: bool = False
 
     def __init__(self, settings: S) -> None:
         self.settings = settings

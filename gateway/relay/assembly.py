@@ -5,21 +5,23 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError
-from gateway.exchange import Exchange
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
 from gateway.relay.body import BodyReader
 from gateway.relay.chain import Chain, Hook, compile_chain
+from gateway.relay.clients import Clients
 from gateway.relay.directions import Directions
+from gateway.relay.guard import RULE, Guard
 from gateway.relay.pages import Pages
-from gateway.relay.registry import Registry, may_use_route
+from gateway.relay.registry import Registry
 from gateway.relay.route import Route
 from gateway.relay.router import Router
+from gateway.relay.scope import check_identity, check_model, require_identity
 from gateway.relay.target import Target
 from gateway.settings import schema
 
 MODEL_METHODS = frozenset(("POST",))
+_CHECKS: dict[str, Hook | None] = {"required": require_identity, "optional": check_identity, "none": None}
 
 
 class Assembly(msgspec.Struct, frozen=True):
@@ -43,7 +45,9 @@ class _Assembler:
             name: Target(name, settings, load_backend(name, *settings.engine))
             for name, settings in config.backends.items()
         }
-        self._plugins: list[AnyPlugin] = []
+        failures = config.limits.failed_logins
+        self._guard = None if failures.unlimited else Guard(failures)
+        self._plugins: list[AnyPlugin] = [] if self._guard is None else [self._guard]
         self._default = self._load(config.plugins)
 
     def build(self) -> Assembly:
@@ -51,7 +55,9 @@ class _Assembler:
         taken = {(route.path, method) for route in routes for method in (route.methods or {"GET"})}
         routes += [route for route in self._own_routes() if (route.path, "GET") not in taken]
         fallback = Route("", frozenset(), self._chain(self._default, schema.Route(path="", to="")), 1000, "own")
-        directions = Directions(Router(routes), fallback, self._registry, self._targets)
+        clients = Clients(self._config.listen.trusted)
+        locate = clients.locate if clients.has_proxies else None
+        directions = Directions(Router(routes), fallback, self._registry, self._targets, locate)
         return Assembly(directions, tuple(self._plugins))
 
     def _load(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, AnyPlugin]]:
@@ -64,7 +70,17 @@ class _Assembler:
         to_models = route.to == "models"
         cost = round(route.cost * 1000)
         reader = BodyReader(route.body or limits.body, limits.json_depth, cost, self._registry if to_models else None)
-        return compile_chain(plugins, _CHECKS[route.auth], reader.read, to_models)
+        check = check_model if to_models else None
+        if route.auth != "none":
+            plugins = self._guarded(plugins)
+        return compile_chain(plugins, _CHECKS[route.auth], reader.read, check)
+
+    def _guarded(self, plugins: Sequence[tuple[str, AnyPlugin]]) -> Sequence[tuple[str, AnyPlugin]]:
+        """With the guard before the first plugin that authenticates."""
+        first = next((at for at, (_, plugin) in enumerate(plugins) if plugin.authenticates), None)
+        if first is None or self._guard is None:
+            return plugins
+        return [*plugins[:first], (RULE, self._guard), *plugins[first:]]
 
     def _compile(self, route: schema.Route) -> Route:
         plugins = self._default if route.plugins is None else self._load(route.plugins)
@@ -79,6 +95,8 @@ class _Assembler:
             target=None if to_models else self._targets[route.to],
             strip=route.strip,
             body=route.body or self._config.limits.body,
+            permission=route.permission,
+            projects=route.projects,
             retry=route.retry,
             first_byte=timeouts.first_byte if route.first_byte is None else route.first_byte,
             idle=timeouts.idle if route.idle is None else route.idle,
@@ -97,20 +115,3 @@ class _Assembler:
     def _own(self, path: str, serve: Any, auth: Any) -> Route:
         chain = self._chain(self._default, schema.Route(path=path, to="", auth=auth))
         return Route(path, frozenset(("GET", "HEAD")), chain, 0, "own", serve=serve)
-
-
-def _require_identity(exchange: Exchange) -> None:
-    credential = exchange.credential
-    if credential is None:
-        raise GatewayError(1001, headers={"WWW-Authenticate": "Bearer"})
-    if credential.is_scoped:
-        _check_scope(exchange)
-
-
-def _check_scope(exchange: Exchange) -> None:
-    credential = exchange.credential
-    if credential is not None and not may_use_route(credential, exchange.path):
-        raise GatewayError(1102, f"The key may not use {exchange.path[:200]}.")
-
-
-_CHECKS: dict[str, Hook | None] = {"required": _require_identity, "optional": _check_scope, "none": None}

@@ -1,8 +1,8 @@
 """The plugin chain of a route, compiled once: flat tuples that hold only the hooks that exist.
 
-The order is the order of the configuration. Two steps of the core stand among the plugins' `access` hooks: the check
-that somebody is identified, after the last plugin that authenticates; and the reading of the body, before the first
-plugin that needs it.
+The order is the order of the configuration. Three steps of the core stand among the plugins' `access` hooks: the check
+that somebody is identified, after the last plugin that authenticates; the reading of the body, before the first
+plugin that needs it; and the check that the caller may use the model, as soon as both are known.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.exchange import Exchange, Reply
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome, Reply
 from gateway.plugin import AnyPlugin, BasePlugin
 
 Hook = Callable[..., Any]
@@ -32,16 +33,17 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 def compile_chain(
-    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, body_wanted: bool
-) -> Chain:
+    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody,
+    check_model: Hook | None = None,
+) -> Chain:  # fmt: skip
     """The chain of one route. `check_identity` is None where the route asks for nobody: then no plugin authenticates.
 
-    `body_wanted`: the route leads to models, so the body is needed as JSON even if no plugin asks. Raises TypeError
-    for an async `chunk` or `log`, and for a hook that yields.
+    `check_model` is there where the route leads to models: then the body is needed as JSON even if no plugin asks.
+    Raises TypeError for an async `chunk` or `log`, and for a hook that yields.
     """
     if check_identity is None:
         plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
-    steps = list(_order(plugins, check_identity, read_body, body_wanted))
+    steps = list(_order(plugins, check_identity, read_body, check_model))
     parts = [plugin for _, plugin in plugins]
     response = tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response"))
     chunk = _plain(parts, "chunk")
@@ -57,24 +59,28 @@ def compile_chain(
 
 
 def _order(
-    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, body_wanted: bool
+    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, check_model: Hook | None
 ) -> Iterator[tuple[str, Hook]]:
     """The access steps by name."""
-    authenticators = [index for index, (_, plugin) in enumerate(plugins) if plugin.authenticates]
-    gate = authenticators[-1] if authenticators else -1
+    gate = max((at for at, (_, plugin) in enumerate(plugins) if plugin.authenticates), default=-1)
     if gate < 0 and check_identity is not None:
         yield "identity", check_identity
-    is_read = False
-    for index, (name, plugin) in enumerate(plugins):
-        if not is_read and (plugin.needs == "body" or (plugin.needs == "model" and body_wanted)):
+    is_read = is_checked = False
+    for at, (name, plugin) in enumerate(plugins):
+        if not is_read and (plugin.needs == "body" or (plugin.needs == "model" and check_model is not None)):
             is_read = True
             yield "body", read_body
+        if check_model is not None and is_read and at > gate and not is_checked:
+            is_checked = True
+            yield "model", check_model
         if _overrides(plugin, "access"):
             yield name, plugin.access
-        if index == gate and check_identity is not None:
+        if at == gate and check_identity is not None:
             yield "identity", check_identity
-    if body_wanted and not is_read:
+    if check_model is not None and not is_read:
         yield "body", read_body
+    if check_model is not None and not is_checked:
+        yield "model", check_model
 
 
 def _overrides(plugin: AnyPlugin, phase: str) -> bool:
@@ -101,12 +107,17 @@ async def run_access(chain: Chain, exchange: Exchange) -> Reply | None:
     return None
 
 
-async def run_response(chain: Chain, exchange: Exchange) -> None:
-    for is_async, hook in chain.response:
-        if is_async:
-            await hook(exchange)
-        else:
-            hook(exchange)
+async def run_response(chain: Chain, exchange: Exchange, refused: Outcome = Outcome.REFUSED) -> None:
+    """Run the `response` hooks. `refused` is how the request ends if one of them refuses to hand the answer on."""
+    try:
+        for is_async, hook in chain.response:
+            if is_async:
+                await hook(exchange)
+            else:
+                hook(exchange)
+    except GatewayError:
+        exchange.outcome = refused
+        raise
 
 
 def run_chunk(chain: Chain, exchange: Exchange, data: bytes) -> bytes:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Head
 from gateway.http.head import RequestHead
-from gateway.relay.registry import Registry, may_use_model
+from gateway.relay.registry import Registry
 from gateway.relay.route import Route
 from gateway.relay.router import Router
 from gateway.relay.target import Target
+
+Locate = Callable[[str, Head], str]
 
 _is_request_id = re.compile(rb"[A-Za-z0-9_-]{1,64}").fullmatch
 
@@ -24,24 +26,23 @@ class Directions(msgspec.Struct, frozen=True):
     fallback: Route
     registry: Registry
     targets: dict[str, Target]
+    locate: Locate | None = None  # the client behind a trusted proxy
 
     def enter(self, exchange: Exchange) -> tuple[Route, frozenset[str] | None]:
         """The route, which is noted on the exchange; for the fallback also the methods that the path would take."""
         found, allowed = self.router.find(exchange.method, exchange.path)
         route = found or self.fallback
         exchange.route, exchange.cost = route.path, route.cost
+        exchange.permission, exchange.projects = route.permission, route.projects
         return route, None if found is not None else allowed
 
     def find_target(self, exchange: Exchange, route: Route) -> Target:
-        """Where the request goes on; `exchange.fields` gets the name that its server knows. Raises 1101, 1302."""
+        """Where the request goes on; `exchange.fields` gets the name that its server knows. Raises 1302."""
         if route.target is not None:
             return route.target
         entry = exchange.entry
         if entry is None:
             raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
-        credential = exchange.credential
-        if credential is not None and credential.is_scoped and not may_use_model(credential, entry.name):
-            raise GatewayError(1101, f"The key may not use the model {exchange.model_asked!r}.", param="model")
         target: Target = self.targets[entry.backend]
         name = entry.upstream or target.backend.model_name(entry.name)
         if name != exchange.model_asked:

@@ -4,7 +4,7 @@ import msgspec
 
 from gateway.errors import CATALOGUE, GatewayError
 from gateway.exchange import Exchange, Reply
-from gateway.relay.registry import Registry, may_use_model
+from gateway.relay.registry import Registry, may_see_model
 
 _JSON = (b"content-type", b"application/json")
 
@@ -29,7 +29,7 @@ class Pages:
         """GET /v1/models/{id}; one that the key may not use does not exist for it."""
         name = exchange.path.removeprefix("/v1/models/")
         entry = self._registry.find(name)
-        if entry is None or not may_use_model(exchange.credential, entry.name):
+        if entry is None or not may_see_model(exchange.credential, entry):
             raise GatewayError(1302, f"There is no model {name[:128]!r}.", param="model")
         return _reply(self._model(name))
 

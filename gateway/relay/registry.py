@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from gateway.exchange import Credential
+from gateway.price import Rates, compile_price
 from gateway.settings.schema import Model
 
 _ID = re.compile(r"[A-Za-z0-9][\w.:@+-]{0,127}(?:/[\w.:@+-]{1,127}){0,3}", re.ASCII)
@@ -21,6 +22,8 @@ class Entry(msgspec.Struct, frozen=True):
     backend: str
     upstream: str  # what the configuration says the server calls it; empty: as the backend decides
     cost: int  # milli-units a unit of route cost
+    projects: tuple[str, ...] = ()  # whose callers alone may use it; empty: everybody's
+    price: Rates | None = None
 
 
 def is_model_id(text: str) -> bool:
@@ -35,6 +38,16 @@ def matches(patterns: Sequence[str], name: str) -> bool:
 
 def may_use_model(credential: Credential | None, name: str) -> bool:
     return credential is None or (matches(credential.models, name) and matches(credential.key_models, name))
+
+
+def may_see_model(credential: Credential | None, entry: Entry) -> bool:
+    """Whether a model exists at all for a caller."""
+    return may_use_model(credential, entry.name) and is_of_project(credential, entry.projects)
+
+
+def is_of_project(credential: Credential | None, projects: Sequence[str]) -> bool:
+    """Whether something of these projects is open to the caller; what is of none is everybody's."""
+    return not projects or (credential is not None and credential.project in projects)
 
 
 def may_use_route(credential: Credential, path: str) -> bool:
@@ -64,7 +77,7 @@ class Registry:
         names = []
         for name in self._models:
             entry = self.find(name) if name in self._exact else None
-            if entry is not None and may_use_model(credential, entry.name):
+            if entry is not None and may_see_model(credential, entry):
                 names.append(name)
         return names
 
@@ -76,7 +89,8 @@ class Registry:
                 return None
             model = self._models[label]
             if not model.alias:
-                return Entry(name, label, model.backend, model.name, round(model.cost * 1000))
+                price = None if model.price is None else compile_price(model.price)
+                return Entry(name, label, model.backend, model.name, round(model.cost * 1000), model.projects, price)
             name = model.alias
         return None
 

@@ -18,6 +18,7 @@ from gateway.relay.route import Route
 
 _log = logging.getLogger("tollkeeper")
 _JSON = (b"content-type", b"application/json")
+_ANSWERED = (Outcome.ANSWERED, Outcome.ANSWERED_FREE)
 _CLIENT_CLOSED = 499  # nginx's status for a client that left; stands in traces, is never sent
 
 
@@ -37,6 +38,7 @@ class Relay:
         self, directions: Directions, carriage: Carriage, witness: Witness, generation: int, new_id: Callable[[], str]
     ) -> None:
         self._directions = directions
+        self._locate = directions.locate
         self._carriage = carriage
         self._witness = witness
         self._generation = generation
@@ -49,7 +51,7 @@ class Relay:
         try:
             reply = await run_access(route.chain, exchange)
             if reply is not None:
-                exchange.outcome = Outcome.ANSWERED
+                exchange.outcome = Outcome.ANSWERED if reply.keeps_units else Outcome.ANSWERED_FREE
                 await self._reply(exchange, route, reply)
             else:
                 exchange.outcome = Outcome.TURNED_AWAY  # until an upstream is asked
@@ -93,7 +95,7 @@ class Relay:
     def _open(self, request: Request) -> Exchange:
         exchange = open_exchange(request.head, request.received, self._new_id)
         exchange.request = request
-        exchange.peer = request.peer
+        exchange.peer = self._locate(request.peer, request.head) if self._locate is not None else request.peer
         exchange.scheme = request.scheme
         exchange.generation = self._generation
         return exchange
@@ -130,7 +132,7 @@ class Relay:
         request: Request = exchange.request
         exchange.error = error
         exchange.outcome = exchange.outcome or Outcome.REFUSED
-        if exchange.outcome is Outcome.ANSWERED:
+        if exchange.outcome in _ANSWERED:
             exchange.outcome = Outcome.FAILED
         if request.started:
             self._conclude(exchange)

@@ -1,19 +1,17 @@
 """What a worker lends to its plugins (see the protocols in `gateway.plugin`)."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.link import Command, Done, Failed, Link, LinkClosed, Notice, Once
+from gateway.link import Command, Done, Failed, Forget, Keep, Link, LinkClosed, Notice, Once, Recall
+from gateway.memory import MemoryCache as MemoryCache
 from gateway.metrics import Board
-from gateway.plugin import Directory, Ledger, Notify, Shared
+from gateway.plugin import Directory, Ledger, Notify, Shared, Spawn
 from gateway.settings.schema import Config, Model, Role, Route, Tier
-
-CACHE_BYTES = 32 * 1024 * 1024
-CACHE_ENTRIES = 10_000
+from gateway.tasks import spawn
 
 
 class Clock:
@@ -26,52 +24,26 @@ class Clock:
         return time.time_ns() / 1e9
 
 
-class MemoryCache:
-    """Keeps values of this worker, bounded in number and bytes; what was used longest ago goes first."""
-
-    def __init__(self, now: Callable[[], float], entries: int = CACHE_ENTRIES, size: int = CACHE_BYTES) -> None:
-        self._now = now
-        self._most = entries
-        self._limit = size
-        self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
-        self.size = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if entry[0] <= self._now():
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return entry[1]
-
-    def put(self, key: bytes, value: bytes, ttl: float) -> None:
-        if key in self._entries:
-            self._drop(key)
-        if ttl <= 0 or len(key) + len(value) > self._limit:
-            return
-        self._entries[key] = (self._now() + ttl, value)
-        self.size += len(key) + len(value)
-        while self.size > self._limit or len(self._entries) > self._most:
-            self._drop(next(iter(self._entries)))
-
-    def _drop(self, key: bytes) -> None:
-        self.size -= len(key) + len(self._entries.pop(key)[1])
-
-
 class LocalShared:
-    """One replica: values are kept by each worker for itself, what may be said once only by the supervisor for all."""
+    """One replica: the supervisor remembers for all its workers."""
 
-    def __init__(self, link: Link, values: MemoryCache) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._values = values
 
     async def get(self, key: bytes) -> bytes | None:
-        return self._values.get(key)
+        try:
+            answer = await self._link.call(Recall(key))
+        except LinkClosed:
+            return None
+        assert isinstance(answer, Done)
+        value: bytes | None = answer.data
+        return value
 
     async def put(self, key: bytes, value: bytes, ttl: float) -> None:
-        self._values.put(key, value, ttl)
+        self._link.tell(Keep(key, value, ttl))
+
+    async def remove(self, key: bytes) -> None:
+        self._link.tell(Forget(key))
 
     async def add(self, key: bytes, ttl: float) -> bool:
         answer = await self._link.call(Once(key, ttl))
@@ -126,6 +98,7 @@ class Services(msgspec.Struct, frozen=True):
     directory: Directory
     cache: MemoryCache
     shared: Shared
+    spawn: Spawn
     notify: Notify
     fetch: Fetcher
     clock: Clock
@@ -140,7 +113,7 @@ def make_services(link: Link, ledger: Ledger, directory: Directory, board: Board
     """The services of a worker that lives by `config`."""
     cache = MemoryCache(time.monotonic)
     return Services(
-        ledger=ledger, directory=directory, cache=cache, shared=LocalShared(link, cache), notify=Notifier(link),
+        ledger=ledger, directory=directory, cache=cache, shared=LocalShared(link), spawn=spawn, notify=Notifier(link),
         fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers, roles=config.roles,
         models=config.models, routes={route.path: route for route in config.routes},
     )  # fmt: skip

@@ -15,9 +15,12 @@ from gateway.settings.rules.names import check_names
 from gateway.settings.rules.parts import check_parts
 from gateway.settings.rules.paths import check_paths
 from gateway.settings.rules.references import check_references
+from gateway.settings.rules.roles import check_roles
 from gateway.settings.schema import Config
 
-_RULES = (check_addresses, check_machine, check_names, check_references, check_parts, check_paths, check_costs)
+_RULES = (
+    check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
+)  # fmt: skip
 
 
 def find_problems(config: Config, document: Document | None = None) -> list[Problem]:

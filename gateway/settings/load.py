@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.settings.document import Document, read_document
 from gateway.settings.problem import ConfigError, Problem
+from gateway.settings.roles import write_out_roles
 from gateway.settings.schema import Config
 from gateway.settings.shape import compare, convert_unit
 from gateway.settings.shorthand import write_out
@@ -36,13 +37,13 @@ def read(path: str, environ: Mapping[str, str] = os.environ) -> Document:
 
 
 def build(document: Document) -> Config:
-    """The Config of a document; raises ConfigError with every unknown key, wrong type and bad unit."""
+    """The Config of a document, its roles written out. Raises ConfigError with every unknown key and wrong value."""
     data, problems = write_out(document.data)
     problems.extend(compare(data, Config))
     if problems:
         located = [msgspec.structs.replace(problem, line=document.line(problem.path)) for problem in problems]
         raise ConfigError(sorted(located, key=lambda problem: problem.line))
-    return from_plain(data)
+    return write_out_roles(from_plain(data))
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -35,9 +35,11 @@ def _is_struct(shape: Any) -> TypeGuard[type[msgspec.Struct]]:
 
 
 def _without_none(shape: Any, data: Any) -> Any:
-    """`X` for `X | None` when there is a value, so that a mistake is told in terms of X."""
+    """`X` for `X | None` when there is a value, or a mapping and no other Struct: a mistake is told in terms of X."""
     if get_origin(shape) in (Union, types.UnionType) and data is not None:
         rest = [part for part in get_args(shape) if part is not types.NoneType]
+        if isinstance(data, dict):
+            rest = [part for part in rest if _is_struct(part)] or rest
         return rest[0] if len(rest) == 1 else shape
     return shape
 

@@ -82,7 +82,7 @@ def test_scopes_on_models(site: Gateway) -> None:
     refused = _chat(site, KEYS["mini"], "echo")
     assert (refused.status, refused.error, refused.json["error"]["param"]) == (403, 1101, "model")
     row = row_of(site, refused.request_id)
-    assert (row["outcome"], row["units"], row["model"]) == ("turned_away", 0, "echo")
+    assert (row["outcome"], row["units"], row["model"]) == ("refused", 0, "echo")
     assert _models(site, KEYS["mini"]) == {"echo-mini"}
     assert ask(site, "GET", "/v1/models/echo", bearer(KEYS["mini"])).error == 1302
     assert ask(site, "GET", "/v1/models/echo-mini", bearer(KEYS["mini"])).json["id"] == "echo-mini"

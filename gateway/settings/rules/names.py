@@ -12,7 +12,8 @@ _is_header_name = re.compile(r"[!#-~]([ !#-~]*[!#-~])?").fullmatch
 def check_names(config: Config) -> Iterator[Problem]:
     """A name that no header can hold would break every answer that tells it."""
     sections: dict[str, Iterable[str]] = {
-        "tiers": config.tiers, "consumers": config.consumers, "backends": config.backends, "models": config.models,
+        "tiers": config.tiers, "roles": config.roles, "consumers": config.consumers, "backends": config.backends,
+        "models": config.models,
     }  # fmt: skip
     for section, names in sections.items():
         for name in names:

@@ -14,9 +14,6 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}", re.ASCII)
 def check_references(config: Config) -> Iterator[Problem]:
     """Every name leads somewhere, and names that are shown in headers, files and metrics are plain."""
     yield from _names(config)
-    for name, consumer in config.consumers.items():
-        if consumer.tier not in config.tiers:
-            yield Problem(f"consumers.{name}.tier", f"no tier `{consumer.tier}`{suggest(consumer.tier, config.tiers)}")
     for name, tier in config.tiers.items():
         if tier.by not in ("consumer", "ip") and not _HEADER.fullmatch(tier.by):
             yield Problem(f"tiers.{name}.by", f"`{tier.by}` is not consumer, ip or header:<name in lower case>")
@@ -27,7 +24,7 @@ def check_references(config: Config) -> Iterator[Problem]:
 
 
 def _names(config: Config) -> Iterator[Problem]:
-    for section in ("tiers", "consumers", "backends"):
+    for section in ("tiers", "roles", "consumers", "backends"):
         for name in getattr(config, section):
             if not _NAME.fullmatch(name):
                 yield Problem(

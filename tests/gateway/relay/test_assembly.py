@@ -32,7 +32,7 @@ def test_a_route_takes_what_the_file_leaves_open_from_the_whole() -> None:
     route = find(assembled("routes: [{path: /v1/x}]"), "POST", "/v1/x")
     assert (route.kind, route.target, route.cost, route.body, route.retry) == ("models", None, 1000, 5_000_000, False)
     assert (route.first_byte, route.idle, route.total) == (7.0, 8.0, 9.0)
-    assert route.chain.names == ("key_auth", "identity", "body", "quota")
+    assert route.chain.names == ("failed_logins", "key_auth", "identity", "body", "model", "quota")
     assert route.methods == {"POST"}
 
 
@@ -42,23 +42,23 @@ def test_a_route_may_say_it_all() -> None:
     assert (route.kind, route.cost, route.body, route.retry, route.strip) == ("target", 500, 1000, True, "/f")
     assert (route.first_byte, route.idle, route.total) == (1.0, 0.0, 3.0)
     assert route.target is not None and route.target.name == "b"
-    assert route.chain.names == ("key_auth", "identity", "quota"), "bytes of others are not read"
+    assert route.chain.names == ("failed_logins", "key_auth", "identity", "quota"), "bytes of others are not read"
     assert route.methods == frozenset()
 
 
 def test_nothing_is_open_by_forgetting() -> None:
     """A chain without any authentication still asks who it is."""
     route = find(assembled("routes: [{path: /v1/x, plugins: []}]"), "POST", "/v1/x")
-    assert route.chain.names == ("identity", "body")
-    assert assembled("").directions.fallback.chain.names == ("key_auth", "identity", "quota")
+    assert route.chain.names == ("identity", "body", "model")
+    assert assembled("").directions.fallback.chain.names == ("failed_logins", "key_auth", "identity", "quota")
 
 
 def test_a_chain_of_its_own_has_plugins_of_its_own() -> None:
     assembly = assembled("routes: [{path: /v1/x, plugins: [quota]}, {path: /v1/y}]")
     assert [type(plugin).__module__ for plugin in assembly.plugins] == [
-        "plugins.key_auth", "plugins.quota", "plugins.quota",
+        "gateway.relay.guard", "plugins.key_auth", "plugins.quota", "plugins.quota",
     ]  # fmt: skip
-    assert len({id(plugin) for plugin in assembly.plugins}) == 3
+    assert len({id(plugin) for plugin in assembly.plugins}) == 4
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_the_gateways_own_pages_give_way(text: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("auth", "names"),
     [
-        ("required", "key_auth identity body quota"),
-        ("optional", "key_auth identity body quota"),
-        ("none", "body quota"),
+        ("required", "failed_logins key_auth identity body model quota"),
+        ("optional", "failed_logins key_auth identity body model quota"),
+        ("none", "body model quota"),
     ],
 )
 async def test_who_must_say_who_he_is(auth: str, names: str) -> None:

@@ -88,9 +88,13 @@ async def read(exchange: Exchange) -> None:
     exchange.notes.setdefault("calls", []).append("body")
 
 
+def check_model(exchange: Exchange) -> None:
+    exchange.notes.setdefault("calls", []).append("model")
+
+
 def compiled(*plugins: AnyPlugin, auth: bool = True, model: bool = False) -> Chain:
     named = [(type(plugin).__name__, plugin) for plugin in plugins]
-    return compile_chain(named, check if auth else None, read, model)
+    return compile_chain(named, check if auth else None, read, check_model if model else None)
 
 
 def test_only_hooks_that_exist_are_in_the_chain() -> None:
@@ -127,11 +131,11 @@ async def test_the_first_reply_ends_the_phase() -> None:
         ([Sync, Key, Sync], False, False, "Sync Sync"),
         # the body: when the first plugin that needs it is reached, once; in the end for a model
         ([Sync, Key, NeedsBody, NeedsBody], True, False, "Sync Key identity body NeedsBody NeedsBody"),
-        ([Key, NeedsModel, Sync], True, True, "Key identity body NeedsModel Sync"),
+        ([Key, NeedsModel, Sync], True, True, "Key identity body model NeedsModel Sync"),
         ([Key, NeedsModel, Sync], True, False, "Key identity NeedsModel Sync"),
-        ([Key, Sync], True, True, "Key identity Sync body"),
-        ([], False, True, "body"),
-        ([NeedsBody, Key], True, True, "body NeedsBody Key identity"),
+        ([Key, Sync], True, True, "Key identity Sync body model"),
+        ([], False, True, "body model"),
+        ([NeedsBody, Key], True, True, "body NeedsBody Key identity model"),
     ],
 )
 def test_the_cores_steps_stand_where_they_belong(

@@ -72,14 +72,14 @@ def decisions(steps: list[Step]) -> list[tuple[str, str, int]]:
 async def test_every_step_tells_what_it_did(rehearsal: Rehearsal) -> None:
     steps = await rehearsal.run(origin="https://app.example")
     assert decisions(steps) == [
-        ("cors", "passed", 0), ("key_auth", "passed", 0), ("identity", "passed", 0), ("body", "passed", 0),
-        ("quota", "passed", 0),
+        ("cors", "passed", 0), ("failed_logins", "passed", 0), ("key_auth", "passed", 0), ("identity", "passed", 0),
+        ("body", "passed", 0), ("model", "passed", 0), ("quota", "passed", 0),
     ]  # fmt: skip
     cors, quota = steps[0].lines, steps[-1].lines
     assert "Access-Control-Allow-Origin: https://app.example" in cors
     assert "X-Quota-Tier: free" in quota and "X-RateLimit-Remaining: 1" in quota
     assert all("\r" not in line and "\n" not in line for step in steps for line in step.lines)
-    assert [step.lines for step in steps[1:4]] == [(), (), ()]
+    assert [step.lines for step in steps[1:-1]] == [()] * 5
 
 
 @pytest.mark.parametrize(

@@ -410,7 +410,7 @@ async def test_a_model_that_the_key_may_not_use_is_refused_and_free(stage: Stage
     await stage.start(document("http://127.0.0.1:1"))
     answered = await stage.ask(body=BODY, key="another-key-1")
     assert (answered.status, answered.number) == (403, 1101)
-    assert (await stage.row()).outcome == "turned_away"
+    assert (await stage.row()).outcome == "refused"
     await eventually(lambda: stage.used() == 0)
 
 

@@ -96,7 +96,6 @@ demo: yes
         "line 6: tiers.b.burst: must be a whole number of at least 1, not 1.5",
         "line 7: timeouts.idle: 'soon' is not a duration; write 250ms, 5s, 10m, 2h or 1d",
         "line 7: timeouts.conect: unknown key `conect`, did you mean `connect`?",
-        "line 8: consumers.a: `tier` is missing",
         "line 8: consumers.b: must be a mapping, not a list",
         "line 8: consumers.c.tier: must be text; put it in quotes",
         "line 9: backends.a: must name exactly one engine, such as `http: {...}`",
