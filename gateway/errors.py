@@ -75,6 +75,8 @@ _ENTRIES = (
     Entry(1215, 415, "unsupported_encoding", "Compressed request bodies are not accepted",
           "Send the body without Content-Encoding."),
     Entry(1217, 417, "expectation_failed", "The Expect header cannot be met", "Send no Expect, or 100-continue."),
+    Entry(1219, 400, "invalid_query", "The query of the address is not allowed", "Correct the query, or send less of it."),
+    Entry(1220, 400, "unknown_field", "A field is not known here", "Remove the field, or check how it is spelled."),
     Entry(1301, 404, "route_not_found", "No route has this path", "Check the path; the gateway's routes are closed."),
     Entry(1302, 404, "model_not_found", "No such model", "GET /v1/models lists what may be used."),
     Entry(1303, 404, "not_found", "No such thing", "Check the id."),

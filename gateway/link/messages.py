@@ -157,6 +157,26 @@ class Once(Message, frozen=True):
     ttl: float
 
 
+class Keep(Message, frozen=True):
+    """Have the supervisor remember `value` for `ttl` seconds, for all workers, where there is room."""
+
+    key: bytes
+    value: bytes
+    ttl: float
+
+
+class Recall(Message, frozen=True):
+    """Ask for a value that some worker had kept; answered by `Done(bytes or None)`."""
+
+    key: bytes
+
+
+class Forget(Message, frozen=True):
+    """Drop what was kept under `key`, and that it was ever said."""
+
+    key: bytes
+
+
 class Notice(Message, frozen=True):
     """Something that the operator's webhooks hear of, once for each `key`. Told to the supervisor, for control."""
 
@@ -175,5 +195,5 @@ class Command(Message, frozen=True):
 AnyMessage = (
     Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
     | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
-    | Once | Notice | Ask | Grant | Denial | Refund | Renew | Return
+    | Once | Keep | Recall | Forget | Notice | Ask | Grant | Denial | Refund | Renew | Return
 )  # fmt: skip

@@ -165,12 +165,15 @@ class Carriage:
         chain = route.chain
         holds = chain.buffers and not reply.is_stream
         if holds:
-            reply.body = await connection.collect(self._answer_limit)
+            reply.body = original = await connection.collect(self._answer_limit)
         if chain.response:
-            await run_response(chain, exchange)
+            await run_response(chain, exchange, Outcome.COMPLETE)  # it was the upstream's work, even if it is refused
+            exchange.status = reply.status
         data = reply.body if holds else connection.body()
+        assert isinstance(data, bytes)
+        if holds:
+            answer.revise(original, data)
         if data:
-            assert isinstance(data, bytes)
             answer.feed(data)
         if not connection.complete:
             request.on_pause, request.on_resume = connection.pause, connection.resume
@@ -184,7 +187,8 @@ class Carriage:
 
     def _judge(self, exchange: Exchange, passage: Passage, usage: Usage | None, delivered: int, body: bytes) -> None:
         """Outcome, tokens and blame of an answer that came whole (outcomes table)."""
-        status, target = exchange.status, passage.target
+        assert exchange.upstream is not None
+        status, target = exchange.upstream.status, passage.target
         if status >= 500:
             exchange.outcome = Outcome.UPSTREAM_FAILED
             self._forwarder.report(passage, target.backend.blame(status, body[:_BLAME_BYTES]))

@@ -15,18 +15,22 @@ from gateway.link import (
     Command,
     Done,
     Failed,
+    Forget,
     Gone,
+    Keep,
     LinkClosed,
     LookUp,
     Notice,
     Observation,
     Once,
     Peek,
+    Recall,
     Release,
     Settled,
     StoreState,
     WriterGone,
 )
+from gateway.memory import MemoryCache
 from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.recollection import Recollection
@@ -45,6 +49,7 @@ class Desk:
         self._engines = engines
         self._broadcast = broadcast
         self._recollection = Recollection(time.monotonic)
+        self._values = MemoryCache(time.monotonic)  # of all workers together
         self._control_there = asyncio.Event()
         self._control: Child | None = None
         self.endpoints: Endpoints | None = None
@@ -89,6 +94,13 @@ class Desk:
                 return self.ask_control(message)
             case Once():
                 return Done(self._recollection.add(message.key, message.ttl))
+            case Keep():
+                self._values.put(message.key, message.value, message.ttl)
+            case Recall():
+                return Done(self._values.get(message.key))
+            case Forget():
+                self._values.put(message.key, b"", 0.0)
+                self._recollection.drop(message.key)
             case Notice() if self._control is not None:
                 self._control.link.tell(message)
             case Command() if message.name == "foresee":

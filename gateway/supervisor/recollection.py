@@ -26,3 +26,6 @@ class Recollection:
         if len(self._ends) > self._most:
             self._ends.popitem(last=False)
         return True
+
+    def drop(self, key: bytes) -> None:
+        self._ends.pop(key, None)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.link import Command, Done, Failed, Link
+from gateway.memory import MemoryCache
 from gateway.metrics import Board, Reader, make_board_file
-from gateway.relay.services import Clock, Fetcher, MemoryCache, Meter
+from gateway.relay.services import Clock, Fetcher, Meter
 
 
 def cache(entries: int = 3, size: int = 100) -> tuple[MemoryCache, list[float]]:
