@@ -3,11 +3,14 @@
 from pathlib import Path
 
 
-def write_plugin(folder: Path, name: str, source: str) -> dict[str, str]:
-    """Install `source` as the plugin `name`; returns the environment in which a gateway finds it."""
+def write_plugin(folder: Path, name: str, source: str, group: str = "plugins") -> dict[str, str]:
+    """Install `source` as the plugin `name`; returns the environment in which a gateway finds it.
+
+    `group` is plugins or backends.
+    """
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[tollkeeper.plugins]\n{name} = their_{name}\n")
+    (about / "entry_points.txt").write_text(f"[tollkeeper.{group}]\n{name} = their_{name}\n")
     (folder / f"their_{name}.py").write_text(source)
     return {"PYTHONPATH": str(folder)}
