@@ -8,7 +8,7 @@ SIZE = 32 * 1024 * 1024  # bytes
 
 
 class MemoryCache:
-    """`entries` bounds the number of values, `size` the bytes of keys and values together. `now` is monotonic seconds."""
+    """`entries` bounds the number of values, `size` the bytes of keys and values together; `now` is in seconds."""
 
     def __init__(self, now: Callable[[], float], entries: int = ENTRIES, size: int = SIZE) -> None:
         self._now = now

@@ -25,9 +25,10 @@ from gateway.networks import Networks
 from gateway.settings.schema import Model, Role, Route, Tier
 
 __all__ = [
-    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial", "Directory",
-    "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Networks", "Notify", "Quota", "Rate",
-    "Reply", "Role", "Route", "Seconds", "Services", "Shared", "Slots", "Spawn", "Standing", "Tier",
+    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial",
+    "Directory", "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Networks",
+    "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Services", "Shared", "Slots", "Spawn",
+    "Standing", "Tier",
 ]  # fmt: skip
 
 

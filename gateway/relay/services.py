@@ -1,7 +1,7 @@
 """What a worker lends to its plugins (see the protocols in `gateway.plugin`)."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
