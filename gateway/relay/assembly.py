@@ -29,15 +29,19 @@ class Assembly(msgspec.Struct, frozen=True):
 
     directions: Directions
     plugins: tuple[AnyPlugin, ...]
+    guard: Guard | None
 
 
-def assemble(config: schema.Config, started: int) -> Assembly:
-    """Compile `config`, which was checked. `started` is unix seconds. Raises ConfigError or TypeError."""
-    return _Assembler(config, started).build()
+def assemble(config: schema.Config, started: int, guard: Guard | None = None) -> Assembly:
+    """Compile `config`, which was checked. `started` is unix seconds. Raises ConfigError or TypeError.
+
+    `guard` is one that knows who has failed already, and is started by its owner; else the assembly has its own.
+    """
+    return _Assembler(config, started, guard).build()
 
 
 class _Assembler:
-    def __init__(self, config: schema.Config, started: int) -> None:
+    def __init__(self, config: schema.Config, started: int, guard: Guard | None) -> None:
         self._config = config
         self._registry = Registry(config.models)
         self._pages = Pages(self._registry, started)
@@ -46,8 +50,8 @@ class _Assembler:
             for name, settings in config.backends.items()
         }
         failures = config.limits.failed_logins
-        self._guard = None if failures.unlimited else Guard(failures)
-        self._plugins: list[AnyPlugin] = [] if self._guard is None else [self._guard]
+        self._guard = None if failures.unlimited else guard or Guard(failures)
+        self._plugins: list[AnyPlugin] = [] if self._guard is None or self._guard is guard else [self._guard]
         self._default = self._load(config.plugins)
 
     def build(self) -> Assembly:
@@ -58,7 +62,7 @@ class _Assembler:
         clients = Clients(self._config.listen.trusted)
         locate = clients.locate if clients.has_proxies else None
         directions = Directions(Router(routes), fallback, self._registry, self._targets, locate)
-        return Assembly(directions, tuple(self._plugins))
+        return Assembly(directions, tuple(self._plugins), self._guard)
 
     def _load(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, AnyPlugin]]:
         loaded = [(name, load_plugin(name, raw)) for entry in entries for name, raw in entry.items()]

@@ -43,6 +43,9 @@ class LookingShared:
     async def put(self, key: bytes, value: bytes, ttl: float) -> None:
         """Nothing is kept."""
 
+    async def remove(self, key: bytes) -> None:
+        """Nothing is forgotten."""
+
     async def add(self, key: bytes, ttl: float) -> bool:
         """As if nobody had: whether somebody has cannot be asked without being that somebody."""
         return True
@@ -88,7 +91,9 @@ class Explainer:
         except BadRequest as fault:
             return Done(self._tell_head(question, fault))
         exchange = open_exchange(head, time.monotonic(), self._new_id)
-        exchange.request, exchange.peer, exchange.generation = Draft(question.body), question.peer, self._generation
+        locate = assembly.directions.locate
+        exchange.peer = question.peer if locate is None else locate(question.peer, head)
+        exchange.request, exchange.generation = Draft(question.body), self._generation
         route, allowed = assembly.directions.enter(exchange)
         rest = _Rest(assembly, self._live, self._places, route, allowed)
         done = await rehearse(route, exchange, rest.steps())
@@ -102,7 +107,7 @@ class Explainer:
     async def _assemble(self) -> Assembly:
         async with self._starting:
             if self._assembly is None:
-                assembly = assemble(self._config, time.time_ns() // 1_000_000_000)
+                assembly = assemble(self._config, time.time_ns() // 1_000_000_000, self._live.guard)
                 services = _without_effect(self._services)
                 for plugin in assembly.plugins:
                     await plugin.start(services)
