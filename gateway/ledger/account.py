@@ -76,26 +76,22 @@ class Charge(msgspec.Struct, eq=False):
         """The pools of which it holds units."""
         if self.account.is_leasable:
             return ()
-        pairs = zip(self.account.limits, self.account.spread(self.cost), strict=True)
-        return tuple(
-            [
-                limit
-                for place, (limit, cost) in enumerate(pairs)
-                if isinstance(limit, Slots) and cost and place not in self.shadowed
-            ]
-        )
+        pairs = enumerate(zip(self.account.limits, self.account.spread(self.cost), strict=True))
+        held = [limit for place, (limit, cost) in pairs if cost and place not in self.shadowed]
+        return tuple([limit for limit in held if isinstance(limit, Slots)])
 
     def correct(self, used: Cost) -> Refund | None:
         """What to tell the authority when `used` milli-units were truly used: slots go back, whatever it says of them.
 
         None where nothing is to be corrected.
         """
-        if used == self.cost and self.account.is_leasable:
-            return None
-        triples = zip(self.account.limits, self.account.spread(self.cost), self.account.spread(used), strict=True)
+        account, cost = self.account, self.cost
+        if account.is_leasable and isinstance(cost, int) and isinstance(used, int):
+            return Refund(self.id, account.needs(cost - used), self.period) if used != cost else None
+        triples = zip(account.limits, account.spread(cost), account.spread(used), strict=True)
         needs = [
-            Need(limit, cost if isinstance(limit, Slots) else cost - spent)
-            for place, (limit, cost, spent) in enumerate(triples)
+            Need(limit, taken if isinstance(limit, Slots) else taken - spent)
+            for place, (limit, taken, spent) in enumerate(triples)
             if place not in self.shadowed
         ]
         kept = tuple([need for need in needs if need.cost])

@@ -152,12 +152,12 @@ def _weigh(ask: Ask, views: list[View]) -> tuple[int, ...] | Denial:
     shadowed: tuple[int, ...] = ()
     wait_us = refuses = 0
     for index, (view, need) in enumerate(zip(views, ask.needs, strict=True)):
-        can_ever = view.can_ever(need.cost)
         need_us = view.wait_us(need.cost)
+        if not need_us:
+            continue
         if need.shadow:
-            if need_us or not can_ever:
-                shadowed += (index,)
-        elif not can_ever:
+            shadowed += (index,)
+        elif not view.can_ever(need.cost):
             return Denial(ask.charge, index, 0, _stand(views), True)
         elif need_us > wait_us:
             wait_us, refuses = need_us, index

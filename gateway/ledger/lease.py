@@ -58,7 +58,11 @@ class Wallet:
 
     async def peek(self, account: Account, cost: Cost) -> Charge | Denial:
         """What `take` would answer now. Charges nothing; raises LedgerDown."""
-        return await peek(self._look, account, "", cost)
+        try:
+            answer = await self._look(Ask("", account.needs(cost)))
+        except ConnectionError as error:
+            raise LedgerDown("the ledger does not answer") from error
+        return answer if isinstance(answer, Denial) else _charge(account, cost, answer)
 
     def refund(self, charge: Charge) -> None:
         """Give the whole charge back to the authority. Only the first refund or settlement of a charge counts."""
@@ -125,7 +129,7 @@ class Wallet:
             self._hold(holding, answer, asked)
         if isinstance(cost, int):
             holding.count(cost, asked)
-        charge = make_charge(account, cost, answer)
+        charge = _charge(account, cost, answer)
         self._renewals.add(charge, asked)
         return charge
 
@@ -162,17 +166,8 @@ class Wallet:
         return holding
 
 
-async def peek(look: Look, account: Account, charge: str, cost: Cost) -> Charge | Denial:
-    """What the authority would answer to `charge` now. Charges nothing; raises LedgerDown."""
-    try:
-        answer = await look(Ask(charge, account.needs(cost)))
-    except ConnectionError as error:
-        raise LedgerDown("the ledger does not answer") from error
-    return answer if isinstance(answer, Denial) else make_charge(account, cost, answer)
-
-
-def make_charge(account: Account, cost: Cost, grant: Grant) -> Charge:
-    """A grant of just now as a charge."""
+def _charge(account: Account, cost: Cost, grant: Grant) -> Charge:
+    """A grant of just now."""
     return Charge(
         account, grant.charge, cost, grant.period, grant.standings, grant.lease, 0.0, shadowed=grant.shadowed
     )  # fmt: skip

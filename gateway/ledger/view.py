@@ -15,7 +15,7 @@ class View(Protocol):
         """Whether `cost` would fit an unused limit."""
 
     def wait_us(self, cost: int) -> int:
-        """Time until `cost` fits; 0: now."""
+        """Time until `cost` fits; 0: now. Meaningless, but more than 0, where it never does."""
 
     def leasable(self, cost: int) -> int:
         """Units that may be leased beyond a `cost` that fits."""
