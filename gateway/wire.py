@@ -1,6 +1,8 @@
 """Formats on the wire that several parts read: a JSON object one level deep, usage figures, events."""
 
 import json
+import re
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
@@ -154,3 +156,26 @@ def read_event(data: bytes) -> _Event | None:
         return _events.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+_directive = re.compile(r'[\s,]*([^\s,=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?')
+
+
+def read_directives(values: Iterable[bytes]) -> dict[str, str]:
+    """The directives of Cache-Control fields by lower-case name; empty where one has no value (RFC 9111, 5.2).
+
+    Of one that stands twice the first counts (4.2.1).
+    """
+    found: dict[str, str] = {}
+    for value in values:
+        for match in _directive.finditer(value.decode("latin-1")):
+            quoted, plain = match[2], match[3]
+            found.setdefault(match[1].lower(), quoted if quoted is not None else plain or "")
+    return found
+
+
+def read_seconds(text: str | None) -> int | None:
+    """A delta-seconds (RFC 9111, 1.2.2), None where it is none; what is too large is 2^31."""
+    if text is None or not text.isascii() or not text.isdigit():
+        return None
+    return int(text) if len(text) < 11 else 2**31
