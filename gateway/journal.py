@@ -48,6 +48,9 @@ class Opened(msgspec.Struct, array_like=True, tag="o", gc=False):
     period: str = ""
     reserved: int = 0  # milli-units
     prompt_estimate: int = 0  # tokens
+    role: str = ""
+    price: str = ""  # USD per million tokens, input/output/cached; empty: not known
+    charges: tuple[tuple[str, str, int], ...] = ()  # other month counters: their `exchange.Reserved`
 
 
 class Progress(msgspec.Struct, array_like=True, tag="p", gc=False):
@@ -84,6 +87,9 @@ class Closed(msgspec.Struct, array_like=True, tag="c", gc=False):
     decode_us: int = 0  # from the first body byte to the last
     overhead_us: int = 0  # spent by the gateway itself
     total_us: int = 0
+    cost_nano: int | None = None  # nano-USD; None: no price is known
+    cache: str = ""  # what a cache did: hit, miss, bypass or coalesced
+    charges: tuple[tuple[str, str, int], ...] = ()  # as in `opened`, with the milli-units kept
 
 
 class Lost(msgspec.Struct, array_like=True, tag="l", gc=False):

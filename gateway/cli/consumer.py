@@ -7,6 +7,7 @@ import click
 from gateway.cli.directory import change
 from gateway.cli.option import Place, place_options
 from gateway.cli.table import draw
+from gateway.settings.credentials import parse_expiry
 
 _COLUMNS = ("name", "tier", "project", "models", "routes", "source")
 
@@ -34,12 +35,23 @@ def show(place: Place, name: str) -> None:
 @consumer.command("set")
 @place_options
 @click.argument("name")
-@click.option("--tier", required=True)
+@click.option("--tier", default="", help="What it may spend [its role's].")
+@click.option("--role", default="", help="What it may do.")
 @click.option("--project", default="")
 @click.option("--models", multiple=True, metavar="PATTERN", help="Models it may use; repeat for more [all].")
 @click.option("--routes", multiple=True, metavar="PATTERN", help="Paths it may use; repeat for more [all].")
-def set_consumer(place: Place, **consumer: Any) -> None:
+@click.option("--methods", multiple=True, metavar="METHOD", help="Methods of HTTP it may use; repeat for more [all].")
+@click.option(
+    "--addresses", multiple=True, metavar="NETWORK", help="Where it may call from; repeat for more [anywhere]."
+)
+@click.option("--override-tier", default="", help="Another tier for a while.")
+@click.option("--override-until", default="", metavar="DATE", help="When that ends (UTC) [never].")
+def set_consumer(place: Place, override_until: str, **consumer: Any) -> None:
     """Make NAME what the options say, whether it was there or not."""
+    try:
+        consumer["override_until"] = int(parse_expiry(override_until) * 1e6)
+    except ValueError:
+        raise click.BadParameter(f"{override_until} is not a date such as 2026-12-31") from None
     click.echo(draw([change(place, "consumer.set", consumer)], _COLUMNS), nl=False)
 
 

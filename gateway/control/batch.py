@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.exchange import Outcome
 from gateway.journal import Closed, Lost, Opened, Progress, Record
+from gateway.price import parse_rates, price_tokens
 
 Row = tuple[Any, ...]
 Usage = dict[tuple[str, str], int]  # (quota key, period) -> milli-units
@@ -73,9 +74,19 @@ def plan_lost(left_open: list[Row], finished: int) -> Batch:
             bytes_out=bytes_out,
             total_us=max(0, finished - opened.started),
         )
+        _settle_lost(closed)
         _finish(batch, closed)
         batch.closed.append((id,))
     return batch
+
+
+def _settle_lost(closed: Closed) -> None:
+    """What the tokens of a request that a dead worker left open cost, and what stays charged for them."""
+    opened, rates = closed.opened, parse_rates(closed.opened.price)
+    if rates is not None:
+        closed.cost_nano = price_tokens(rates, closed.tokens_in, closed.tokens_out)
+    used = {"tokens": 1000 * (closed.tokens_in + closed.tokens_out), "money": closed.cost_nano or 0}
+    closed.charges = tuple([(key, unit, used.get(unit, reserved)) for key, unit, reserved in opened.charges])
 
 
 def _decode(data: bytes, batch: Batch) -> list[Opened | Progress | Closed | Lost]:
@@ -102,3 +113,6 @@ def _finish(batch: Batch, closed: Closed) -> None:
     if opened.quota_key and closed.units:
         month = (opened.quota_key, opened.period)
         batch.usage[month] = batch.usage.get(month, 0) + closed.units
+    for key, _, units in closed.charges:
+        if units:
+            batch.usage[key, opened.period] = batch.usage.get((key, opened.period), 0) + units

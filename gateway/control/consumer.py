@@ -4,10 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.control.store import Store
 from gateway.control.tables import consumers, keys
+from gateway.networks import Networks
+from gateway.settings import schema
+from gateway.settings.credentials import parse_expiry
+from gateway.settings.roles import find_tier
 from gateway.settings.schema import Config
 
 
@@ -23,13 +27,21 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Consumer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody who may hold keys. `models` and `routes` are patterns; empty: all."""
+    """Somebody who may hold keys. `models` and `routes` are patterns, `addresses` networks; empty: all.
+
+    Without a `tier` it has its role's, which `Consumers.find` fills in.
+    """
 
     name: str
-    tier: str
+    tier: str = ""
     project: str = ""
     models: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
+    override_tier: str = ""  # in place of `tier` ...
+    override_until: int = 0  # ... until then, in unix microseconds; 0: for ever
+    role: str = ""
+    methods: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class Consumers:
@@ -46,9 +58,9 @@ class Consumers:
     def find(self, connection: Connection, name: str) -> Consumer | None:
         """The consumer of this name, within the caller's transaction."""
         if (known := self.config.consumers.get(name)) is not None:
-            return Consumer(name, known.tier, known.project, known.models, known.routes)
+            return _of_file(name, known)
         row = connection.execute(select(consumers).where(consumers.c.name == name)).one_or_none()
-        return None if row is None else Consumer(name, row.tier, row.project, tuple(row.models), tuple(row.routes))
+        return None if row is None else self._with_tier(_of_store(row))
 
     def add(self, connection: Connection, consumer: Consumer) -> None:
         """Put a new consumer into the store, within the caller's transaction. Raises DirectoryError."""
@@ -91,6 +103,10 @@ class Consumers:
             connection.execute(delete(consumers).where(consumers.c.name == name))
             return Change(found, digests)
 
+    def _with_tier(self, consumer: Consumer) -> Consumer:
+        tier = consumer.tier or find_tier(self.config.roles, consumer.role)
+        return msgspec.structs.replace(consumer, tier=tier)
+
     def _describe(self, connection: Connection, name: str) -> dict[str, Any]:
         consumer = self.find(connection, name)
         if consumer is None:
@@ -105,9 +121,37 @@ class Consumers:
     def _check(self, consumer: Consumer) -> None:
         if not consumer.name or not consumer.name.isprintable():
             raise DirectoryError("a consumer needs a name of printable characters")
-        if consumer.tier not in self.config.tiers:
+        if consumer.role and consumer.role not in self.config.roles:
+            known = ", ".join(sorted(self.config.roles)) or "none"
+            raise DirectoryError(f"there is no role {consumer.role!r}; roles are {known}")
+        tier = self._with_tier(consumer).tier
+        if tier not in self.config.tiers:
             known = ", ".join(sorted(self.config.tiers))
-            raise DirectoryError(f"consumer {consumer.name} needs one of the tiers {known}, not {consumer.tier!r}")
+            raise DirectoryError(f"consumer {consumer.name} needs one of the tiers {known}, not {tier!r}")
+        try:
+            Networks(consumer.addresses)
+        except ValueError as error:
+            raise DirectoryError(str(error)) from None
+        if consumer.override_tier and consumer.override_tier not in self.config.tiers:
+            raise DirectoryError(f"there is no tier {consumer.override_tier!r} to override with")
+        if consumer.override_until and not consumer.override_tier:
+            raise DirectoryError("an override needs a tier beside its end")
+
+
+def _of_file(name: str, known: schema.Consumer) -> Consumer:
+    override = known.override or schema.Override()
+    until = int(parse_expiry(override.until) * 1e6)
+    return Consumer(
+        name, known.tier, known.project, known.models, known.routes, override_tier=override.tier, override_until=until,
+        role=known.role, methods=known.methods, addresses=known.addresses,
+    )  # fmt: skip
+
+
+def _of_store(row: Row[Any]) -> Consumer:
+    return Consumer(
+        row.name, row.tier, row.project, tuple(row.models), tuple(row.routes), override_tier=row.override_tier,
+        override_until=row.override_until, role=row.role, methods=tuple(row.methods), addresses=tuple(row.addresses),
+    )  # fmt: skip
 
 
 def _digests(connection: Connection, name: str) -> tuple[bytes, ...]:

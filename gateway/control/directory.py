@@ -14,17 +14,20 @@ from gateway.control.consumer import Change, Consumer, Consumers, DirectoryError
 from gateway.control.store import Store
 from gateway.control.tables import keys
 from gateway.exchange import Credential
+from gateway.settings.credentials import shown_id
 from gateway.settings.key import digest, is_importable, key_id, make_key
+from gateway.settings.roles import narrow_methods
 from gateway.settings.schema import Config
 
 _SECOND = 1_000_000  # microseconds
+LONGEST_OVERLAP = 7 * 86_400  # seconds, where the holder of a key rotates it
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The key that is wanted. `tier` and `project` make its consumer where there is none of this name yet.
+    """The key that is wanted. `tier`, `role` and `project` make its consumer where there is none of this name yet.
 
-    `expires` is unix seconds, 0 for never; `models` and `routes` narrow what the consumer may; `key` is one made
-    elsewhere, to be known here too.
+    `expires` is unix seconds, 0 for never; `models`, `routes` and `methods` narrow what the consumer may; `key` is one
+    made elsewhere, to be known here too.
     """
 
     consumer: str
@@ -34,6 +37,8 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()
     key: str = ""
+    methods: tuple[str, ...] = ()
+    role: str = ""
 
 
 class Directory:
@@ -64,6 +69,11 @@ class Directory:
             routes=consumer.routes,
             key_models=tuple(key.models),
             key_routes=tuple(key.routes),
+            override_tier=consumer.override_tier,
+            override_until=consumer.override_until / _SECOND,
+            role=consumer.role,
+            methods=narrow_methods(consumer.methods, tuple(key.methods)),
+            addresses=consumer.addresses,
         )
 
     def new_key(self, wish: NewKey) -> Change:
@@ -73,9 +83,12 @@ class Directory:
         with self._store.writing.begin() as connection:
             known = self.consumers.find(connection, wish.consumer)
             if known is None:
-                self.consumers.add(connection, Consumer(wish.consumer, wish.tier, wish.project))
-            elif wish.tier not in ("", known.tier) or wish.project not in ("", known.project):
-                raise DirectoryError(f"consumer {known.name} has tier {known.tier} and project {known.project or '-'}")
+                self.consumers.add(connection, Consumer(wish.consumer, wish.tier, wish.project, role=wish.role))
+            elif any(asked not in ("", has) for asked, has in (
+                (wish.tier, known.tier), (wish.project, known.project), (wish.role, known.role),
+            )):  # fmt: skip
+                has = f"tier {known.tier}, role {known.role or '-'} and project {known.project or '-'}"
+                raise DirectoryError(f"consumer {known.name} has {has}")
             return self._add(connection, wish)
 
     def list_keys(self, consumer: str = "") -> Change:
@@ -100,11 +113,26 @@ class Directory:
             key = self._find(connection, id)
             if key.revoked or 0 < key.expires <= now:
                 raise DirectoryError(f"key {id} has ended already; make a new one")
+            if key.successor:
+                raise DirectoryError(f"key {id} was rotated already, to {key.successor}; rotate that one")
             end = now + int(overlap * _SECOND)
-            connection.execute(update(keys).where(keys.c.id == id).values(expires=min(key.expires or end, end)))
-            expires, models, routes = key.expires / _SECOND, tuple(key.models), tuple(key.routes)
-            made = self._add(connection, NewKey(key.consumer, expires=expires, models=models, routes=routes))
+            expires, scopes = key.expires / _SECOND, (tuple(key.models), tuple(key.routes), tuple(key.methods))
+            wish = NewKey(key.consumer, "", "", expires, *scopes[:2], methods=scopes[2])
+            made = self._add(connection, wish)
+            values = {"expires": min(key.expires or end, end), "successor": made.data["id"]}
+            connection.execute(update(keys).where(keys.c.id == id).values(values))
             return Change(made.data, (*made.digests, key.digest))
+
+    def rotate_own(self, id: str, consumer: str, overlap: float) -> Change:
+        """As `rotate`, asked for by the holder of key `id`. Raises DirectoryError for keys that are not the store's."""
+        if not 0 <= overlap <= LONGEST_OVERLAP:
+            raise DirectoryError(f"the overlap is 0 to {LONGEST_OVERLAP} seconds")
+        filed = self.consumers.config.consumers.get(consumer)
+        with self._store.reading.connect() as connection:
+            owner = self._find(connection, id).consumer
+        if owner != consumer or (filed is not None and any(shown_id(key) == id for key in filed.keys)):
+            raise DirectoryError(f"key {id} is none of the store's; the operator changes it")
+        return self.rotate(id, overlap)
 
     def _find(self, connection: Connection, id: str) -> Row[Any]:
         row = connection.execute(select(keys).where(keys.c.id == id)).one_or_none()
@@ -125,6 +153,7 @@ class Directory:
                 consumer=wish.consumer,
                 models=wish.models,
                 routes=wish.routes,
+                methods=wish.methods,
                 created=self._clock(),
                 expires=int(wish.expires * _SECOND),
                 revoked=0,
@@ -135,12 +164,14 @@ class Directory:
 
 def _describe(key: Row[Any]) -> dict[str, Any]:
     """A key for lists; moments are unix seconds, 0 for none."""
-    moments = {name: getattr(key, name) / _SECOND for name in ("created", "expires", "revoked")}
+    moments = {name: getattr(key, name) / _SECOND for name in ("created", "expires", "revoked", "last_used")}
     return {
         "id": key.id,
         "consumer": key.consumer,
         "ends_in": key.hint,
         "models": key.models,
         "routes": key.routes,
+        "methods": key.methods,
+        "successor": key.successor,
         **moments,
     }

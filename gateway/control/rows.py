@@ -3,12 +3,14 @@
 SQLAlchemy's own handling of parameters costs more than SQLite's insert; the rest of control uses Core.
 """
 
-from msgspec.structs import astuple
+from operator import attrgetter
+
 from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 
 from gateway.control.batch import Batch
-from gateway.control.tables import open_requests, requests, writer_usage
+from gateway.control.tables import column_names, open_requests, requests, writer_usage
+from gateway.journal import Closed, Opened
 
 
 def _compile(statement: sqlite.Insert) -> str:
@@ -25,12 +27,15 @@ _ADD = _compile(
     )
 )
 _PROGRESS = "UPDATE open_requests SET bytes_out = ?, tokens_out = ? WHERE id = ?"
+_of_opened = attrgetter(*column_names(Opened))
+_of_closed = attrgetter(*column_names(Closed))
+_USED = "UPDATE keys SET last_used = max(last_used, ?) WHERE id = ? AND consumer = ?"  # the store's keys alone
 _CLOSE = "DELETE FROM open_requests WHERE id = ?"
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     """Write everything in `batch`, within the caller's transaction."""
-    finished = [(*astuple(closed.opened), *astuple(closed)[1:], writer) for closed in batch.finished]
+    finished = [(*_of_opened(closed.opened), *_of_closed(closed), writer) for closed in batch.finished]
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
     for statement, rows in (
         (_INSERT, finished),
@@ -38,6 +43,17 @@ def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
         (_PROGRESS, batch.progress),
         (_CLOSE, batch.closed),
         (_ADD, usage),
+        (_USED, _last_uses(batch)),
     ):
         if rows:
             connection.exec_driver_sql(statement, rows)
+
+
+def _last_uses(batch: Batch) -> list[tuple[int, str, str]]:
+    """The last use of each key that the batch shows. A refused key was not used."""
+    last: dict[tuple[str, str], int] = {}
+    for closed in batch.finished:
+        opened = closed.opened
+        if opened.credential and last.get(who := (opened.credential, opened.consumer), 0) < opened.started:
+            last[who] = opened.started
+    return [(started, *who) for who, started in last.items()]

@@ -10,16 +10,21 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, LargeBinary, Me
 
 from gateway.journal import Closed, Opened
 
-REVISION = "0001"  # the newest of migrations/versions
+REVISION = "0003_access"  # the newest of migrations/versions
 
 metadata = MetaData()
 
-_TYPES: dict[Any, Any] = {str: Text, int: BigInteger, bool: Boolean}
+_TYPES: dict[Any, Any] = {str: Text, int: BigInteger, int | None: BigInteger, bool: Boolean}
+
+
+def column_names(record: type[msgspec.Struct]) -> list[str]:
+    """The fields of a journal record that a row holds; the others are worked up when it is stored."""
+    return [field.name for field in msgspec.structs.fields(record) if field.type in _TYPES]
 
 
 def _columns(record: type[msgspec.Struct]) -> list[Column[Any]]:
-    fields = msgspec.structs.fields(record)
-    return [Column(field.name, _TYPES[field.type], nullable=False) for field in fields if field.type in _TYPES]
+    fields = [field for field in msgspec.structs.fields(record) if field.type in _TYPES]
+    return [Column(field.name, _TYPES[field.type], nullable=field.default is None) for field in fields]
 
 
 requests = Table(  # one row a request: the fields of the journal's two records in their order, and who wrote them
@@ -74,6 +79,22 @@ consumers = Table(
     Column("models", JSON, nullable=False),
     Column("routes", JSON, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("override_tier", Text, nullable=False, server_default=""),
+    Column("override_until", BigInteger, nullable=False, server_default="0"),  # 0: for ever
+    Column("role", Text, nullable=False, server_default=""),
+    Column("methods", JSON, nullable=False, server_default="[]"),
+    Column("addresses", JSON, nullable=False, server_default="[]"),
+)
+
+notices = Table(  # what webhooks were or will be told: each event once
+    "notices",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),  # told, or given up; 0: not yet
+    sqlite_with_rowid=False,
 )
 
 keys = Table(  # never the key itself
@@ -88,5 +109,8 @@ keys = Table(  # never the key itself
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),  # 0: never
     Column("revoked", BigInteger, nullable=False),  # 0: not
+    Column("methods", JSON, nullable=False, server_default="[]"),
+    Column("last_used", BigInteger, nullable=False, server_default="0"),  # 0: never
+    Column("successor", Text, nullable=False, server_default=""),  # the id of the key that it was rotated to
 )
 Index("keys_consumer", keys.c.consumer)

@@ -9,7 +9,8 @@ from gateway.errors import GatewayError
 from gateway.exchange import Credential
 from gateway.link import Found, LookUp
 from gateway.settings.credentials import parse_expiry
-from gateway.settings.schema import Consumer
+from gateway.settings.roles import narrow_methods
+from gateway.settings.schema import Consumer, Override
 
 _KNOWN = 50_000  # keys remembered
 _UNKNOWN = 10_000  # digests of keys that do not exist, remembered apart so that guessing pushes no real key out
@@ -20,13 +21,16 @@ Call = Callable[[LookUp], "asyncio.Future[Any]"]
 def read_consumers(consumers: Mapping[str, Consumer]) -> Iterable[tuple[bytes, Credential]]:
     """The keys of the configuration by digest."""
     for name, consumer in consumers.items():
+        override = consumer.override or Override()
         for key in consumer.keys:
             expires = parse_expiry(key.expires)
             yield (
                 bytes.fromhex(key.sha256),
                 Credential(
                     key.id or key.sha256[:12], name, consumer.tier, consumer.project, expires, consumer.models,
-                    consumer.routes, key.models, key.routes,
+                    consumer.routes, key.models, key.routes, override_tier=override.tier,
+                    override_until=parse_expiry(override.until), role=consumer.role,
+                    methods=narrow_methods(consumer.methods, key.methods), addresses=consumer.addresses,
                 ),
             )  # fmt: skip
 

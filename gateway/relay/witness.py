@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange, Outcome
+from gateway.exchange import Exchange, Outcome, Reserved
 from gateway.journal import Closed, Journal, Opened, Progress
+from gateway.price import price_tokens
 from gateway.relay.dialect import estimate_prompt
 from gateway.relay.tally import Tally
 
-_NOBODY = ("", "", "")
+_NOBODY = ("", "", "", "")
 _LEFT = (Outcome.LEFT, Outcome.LEFT_WAITING)
 
 
@@ -34,15 +35,15 @@ class Witness:
     def closed(self, exchange: Exchange) -> None:
         now = self._now()
         received, tokens, outcome = exchange.received, exchange.tokens, exchange.outcome
+        exchange.money = _price(exchange)
         assert outcome is not None
         first = exchange.first_byte or exchange.answered
         end = exchange.answered or now
         away = end - exchange.forwarded if exchange.forwarded else 0.0
         waited = exchange.queued + exchange.loading + exchange.connect
         overhead = max(0.0, now - received - waited - away)
-        status, retries = (
-            (upstream.status, max(0, upstream.attempts - 1)) if (upstream := exchange.upstream) else (0, 0)
-        )
+        upstream = exchange.upstream
+        status, retries = (upstream.status, max(0, upstream.attempts - 1)) if upstream else (0, 0)
         self._write(
             Closed(
                 self._reopen(exchange),
@@ -68,6 +69,9 @@ class Witness:
                 int((end - first) * 1e6) if first else 0,
                 int(overhead * 1e6),
                 int((now - received) * 1e6),
+                exchange.money,
+                exchange.cache,
+                _kept(exchange),
             )
         )
         self._tally.close(exchange, now, first, overhead)
@@ -87,11 +91,26 @@ class Witness:
 
     def _open(self, exchange: Exchange) -> Opened:
         credential, upstream = exchange.credential, exchange.upstream
-        who, project, key = (credential.consumer, credential.project, credential.id) if credential else _NOBODY
-        backend, endpoint, load = (upstream.backend, upstream.endpoint, upstream.load) if upstream else _NOBODY
+        who, project, key, role = (
+            (credential.consumer, credential.project, credential.id, credential.role) if credential else _NOBODY
+        )
+        backend, endpoint, load = (upstream.backend, upstream.endpoint, upstream.load) if upstream else _NOBODY[:3]
+        price = exchange.entry.price if exchange.entry is not None else None
         return Opened(
             exchange.id, self._offset + int(exchange.received * 1e6), exchange.method, exchange.path, exchange.peer,
             exchange.request_id, exchange.generation, exchange.route, who, exchange.tier, project, key,
             exchange.model_asked, exchange.model, backend, endpoint, load, exchange.stream, exchange.month[0],
-            exchange.month[1], exchange.units,
+            exchange.month[1], exchange.units, 0, role, price.text if price is not None else "", exchange.charges,
         )  # fmt: skip
+
+
+def _price(exchange: Exchange) -> int | None:
+    """What the tokens cost, as far as a price is known."""
+    price = exchange.entry.price if exchange.entry is not None else None
+    tokens = exchange.tokens
+    return None if price is None else price_tokens(price, tokens.prompt, tokens.completion, tokens.cached)
+
+
+def _kept(exchange: Exchange) -> tuple[Reserved, ...]:
+    """What stays charged of the month's other counters."""
+    return tuple([(key, unit, exchange.used(unit, reserved)) for key, unit, reserved in exchange.charges])

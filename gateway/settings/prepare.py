@@ -6,6 +6,7 @@ from gateway.settings.check import find_problems
 from gateway.settings.credentials import hash_keys
 from gateway.settings.demo import add_demo_keys
 from gateway.settings.load import build, read
+from gateway.settings.overrides import write_out_overrides
 from gateway.settings.problem import ConfigError, Problem
 from gateway.settings.schema import Config
 
@@ -29,4 +30,4 @@ def prepare(path: str) -> Prepared:
     if any(problem.level == "error" for problem in problems):
         raise ConfigError(problems)
     config, keys = add_demo_keys(config) if config.demo else (config, {})
-    return Prepared(hash_keys(config), tuple(problems), keys)
+    return Prepared(hash_keys(write_out_overrides(config)), tuple(problems), keys)

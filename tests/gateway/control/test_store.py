@@ -27,7 +27,9 @@ def test_the_revision_is_the_newest_migration() -> None:
 
 
 def test_a_row_holds_every_field_of_the_journal() -> None:
+    """What stays charged is summed up instead: by writer, counter and period."""
     fields = [*Opened.__struct_fields__, *Closed.__struct_fields__[1:], "writer"]
+    fields = [field for field in fields if field != "charges"]
     assert [column.name for column in requests.columns] == fields
 
 
@@ -37,7 +39,8 @@ def test_what_was_stored_is_there_after_opening_again(store: Store, tmp_path: Pa
         connection.execute(insert(consumers).values(values))
     again = open_store(str(tmp_path / "store.sqlite"))
     with again.reading.connect() as connection:
-        assert connection.execute(select(consumers)).mappings().all() == [values]
+        (found,) = connection.execute(select(consumers)).mappings().all()
+        assert values.items() <= dict(found).items()
     again.reading.dispose()
 
 
