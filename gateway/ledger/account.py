@@ -1,11 +1,13 @@
 """What a request is charged to, and what it was charged."""
 
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from gateway.ledger.limit import Limit, Need, Quota, Refund, Slots, Standing
 
+Policy = Literal["local", "closed", "open"]
 Cost = int | tuple[int, ...]
 """Milli-units of every limit alike, or one figure for each limit of an account."""
 
@@ -15,12 +17,16 @@ class Account:
 
     `key` is equal where all limits are equal. `is_leasable`: units of it may be held idle, which slots in use are not,
     and what a limit in shadow lets pass must be seen by the authority. Raises ValueError for no limit, for a key that
-    stands twice, for quotas of different or unknown zones or different anchors, and for a shadow of nothing.
+    stands twice, for quotas of different or unknown zones or different anchors, and for a shadow of nothing. `policy`
+    says what happens while an authority that replicas share cannot be asked: this one's share of the rates is spent
+    (local), nothing is granted (closed) or everything is (open).
     """
 
-    __slots__ = ("is_leasable", "key", "limits", "shadow")
+    __slots__ = ("is_leasable", "key", "limits", "policy", "shadow")
 
-    def __init__(self, limits: tuple[Limit, ...], shadow: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, limits: tuple[Limit, ...], shadow: frozenset[int] = frozenset(), *, policy: Policy = "local"
+    ) -> None:
         if not limits or len({limit.key for limit in limits}) < len(limits):
             raise ValueError("an account needs limits of different keys")
         months = {(limit.zone, limit.anchor) for limit in limits if isinstance(limit, Quota)}
@@ -32,9 +38,10 @@ class Account:
                 raise ValueError(f"a month cannot begin on day {anchor}")
         if not shadow <= set(range(len(limits))):
             raise ValueError("what is in shadow must be a limit of the account")
-        self.key = repr((limits, sorted(shadow)))
+        self.key = repr((limits, sorted(shadow), policy))
         self.limits = limits
         self.shadow = shadow
+        self.policy = policy
         self.is_leasable = not shadow and not any(isinstance(limit, Slots) for limit in limits)
 
     def needs(self, cost: Cost) -> tuple[Need, ...]:
@@ -71,6 +78,7 @@ class Charge(msgspec.Struct, eq=False):
     age: float
     is_settled: bool = False
     shadowed: tuple[int, ...] = ()  # places of limits in shadow that would have refused
+    mode: str = ""  # "degraded": granted without the authority that replicas share
 
     def slots(self) -> tuple[Slots, ...]:
         """The pools of which it holds units."""
@@ -95,7 +103,7 @@ class Charge(msgspec.Struct, eq=False):
             if place not in self.shadowed
         ]
         kept = tuple([need for need in needs if need.cost])
-        return Refund(self.id, kept, self.period) if kept else None
+        return Refund(self.id, kept, self.period, self.mode) if kept else None
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -105,7 +105,7 @@ class Wallet:
             self._close(holding, asked)
             lease = holding.demand(asked)
             holding.is_asking = lease > 0
-        ask = Ask(charge, holding.account.needs(cost), lease)
+        ask = Ask(charge, holding.account.needs(cost), lease, holding.account.policy)
         answer = self._send(ask)
         try:
             return self._receive(holding, ask, cost, asked, await asyncio.shield(answer))
@@ -169,5 +169,6 @@ class Wallet:
 def _charge(account: Account, cost: Cost, grant: Grant) -> Charge:
     """A grant of just now."""
     return Charge(
-        account, grant.charge, cost, grant.period, grant.standings, grant.lease, 0.0, shadowed=grant.shadowed
+        account, grant.charge, cost, grant.period, grant.standings, grant.lease, 0.0,
+        shadowed=grant.shadowed, mode=grant.mode,
     )  # fmt: skip

@@ -60,20 +60,26 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
 
     `charge` is the request's internal id. It also names the lease that the answer may bring. The keys of
     the needs differ, and all quotas among them name one zone and anchor: a charge belongs to one month. A lease is
-    asked for only where all costs are equal, nothing is in shadow and no limit is `Slots`.
+    asked for only where all costs are equal, nothing is in shadow and no limit is `Slots`. `policy` says what happens
+    while the authority cannot be asked (see `Account`).
     """
 
     charge: str
     needs: tuple[Need, ...]
     lease: int = 0
+    policy: str = "local"
 
 
 class Refund(msgspec.Struct, frozen=True, array_like=True, tag="refund"):
-    """Corrects a charge after the fact: each need gets its `cost` back, or, where that is negative, owes it as debt."""
+    """Corrects a charge after the fact: each need gets its `cost` back, or, where that is negative, owes it as debt.
+
+    `mode` is that of the grant.
+    """
 
     charge: str
     needs: tuple[Need, ...]
     period: str
+    mode: str = ""
 
 
 class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
@@ -108,6 +114,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
 
     `period` is the month charged ("2026-11"; empty where no need is a quota). `standings` are in the order of the
     needs, after this charge and lease. `shadowed` are the places of needs in shadow that would have refused.
+    `mode` is empty where the authority answered; "degraded": this replica did, alone.
     """
 
     charge: str
@@ -116,6 +123,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     period: str
     standings: tuple[Standing, ...]
     shadowed: tuple[int, ...] = ()
+    mode: str = ""
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
