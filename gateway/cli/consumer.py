@@ -9,7 +9,7 @@ from gateway.cli.option import Place, place_options
 from gateway.cli.table import draw
 from gateway.settings.credentials import parse_expiry
 
-_COLUMNS = ("name", "tier", "project", "models", "routes", "source")
+_COLUMNS = ("name", "tier", "role", "project", "models", "routes", "methods", "addresses", "source")
 
 
 @click.group()
@@ -41,9 +41,7 @@ def show(place: Place, name: str) -> None:
 @click.option("--models", multiple=True, metavar="PATTERN", help="Models it may use; repeat for more [all].")
 @click.option("--routes", multiple=True, metavar="PATTERN", help="Paths it may use; repeat for more [all].")
 @click.option("--methods", multiple=True, metavar="METHOD", help="Methods of HTTP it may use; repeat for more [all].")
-@click.option(
-    "--addresses", multiple=True, metavar="NETWORK", help="Where it may call from; repeat for more [anywhere]."
-)
+@click.option("--addresses", multiple=True, metavar="NETWORK", help="Whence it may call; repeat for more [anywhere].")
 @click.option("--override-tier", default="", help="Another tier for a while.")
 @click.option("--override-until", default="", metavar="DATE", help="When that ends (UTC) [never].")
 def set_consumer(place: Place, override_until: str, **consumer: Any) -> None:

@@ -12,6 +12,8 @@ from gateway.cli.table import draw, moment
 from gateway.relay.directory import read_consumers
 from gateway.settings.credentials import hash_keys
 
+_COLUMNS = ("id", "consumer", "ends_in", "state", "last_used", "models", "routes", "methods", "source")
+
 
 @click.group()
 def key() -> None:
@@ -20,12 +22,14 @@ def key() -> None:
 
 @key.command()
 @place_options
-@click.option("--consumer", required=True, help="Whose key; made where there is none of this name and a --tier.")
+@click.option("--consumer", required=True, help="Whose key; made where there is none yet, of --tier or --role.")
 @click.option("--tier", default="", help="The tier of a consumer that is to be made.")
+@click.option("--role", default="", help="The role of a consumer that is to be made.")
 @click.option("--project", default="", help="The project of a consumer that is to be made.")
 @click.option("--expires", callback=read_moment, default="", help="2027-01-31, or 30d from now [never].")
 @click.option("--models", multiple=True, metavar="PATTERN", help="Models it may use; repeat for more [all].")
 @click.option("--routes", multiple=True, metavar="PATTERN", help="Paths it may use; repeat for more [all].")
+@click.option("--methods", multiple=True, metavar="METHOD", help="Methods of HTTP it may use; repeat for more [all].")
 @click.option("--import-stdin", is_flag=True, help="Take a key made elsewhere from standard input.")
 def new(place: Place, import_stdin: bool, **wish: Any) -> None:
     """Make a key and print it, for the only time: the store keeps its hash."""
@@ -43,13 +47,15 @@ def new(place: Place, import_stdin: bool, **wish: Any) -> None:
 def list_keys(place: Place, consumer: str) -> None:
     """List keys, never the secrets."""
     now = datetime.now(UTC).timestamp()
-    rows = [{**row, **_state(row, now), "source": "store"} for row in change(place, "key.list", {"consumer": consumer})]
+    stored = change(place, "key.list", {"consumer": consumer})
+    rows = [{**row, **_state(row, now), "last_used": moment(row["last_used"]), "source": "store"} for row in stored]
     for _, credential in read_consumers(hash_keys(place.config()).consumers):
         if consumer in ("", credential.consumer):
             row = {"id": credential.id, "consumer": credential.consumer, "ends_in": "", "source": "file"}
-            scopes = {"models": credential.key_models, "routes": credential.key_routes}
-            rows.append({**row, **scopes, **_state({"expires": credential.expires, "revoked": 0.0}, now)})
-    click.echo(draw(rows, ("id", "consumer", "ends_in", "state", "models", "routes", "source")), nl=False)
+            scopes = {"models": credential.key_models, "routes": credential.key_routes, "methods": credential.methods}
+            state = _state({"expires": credential.expires, "revoked": 0.0}, now)
+            rows.append({**row, **scopes, **state, "last_used": ""})
+    click.echo(draw(rows, _COLUMNS), nl=False)
 
 
 def _state(row: dict[str, Any], now: float) -> dict[str, str]:

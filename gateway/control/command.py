@@ -29,6 +29,12 @@ class _Rotated(msgspec.Struct, forbid_unknown_fields=True):
     overlap: float = 0.0  # seconds
 
 
+class _RotatedOwn(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    consumer: str
+    overlap: float = 0.0  # seconds
+
+
 class _Month(msgspec.Struct, forbid_unknown_fields=True):
     month: str
 
@@ -47,6 +53,7 @@ class Commands:
             "key.list": (_Listed, lambda it: directory.list_keys(it.consumer)),
             "key.revoke": (_Revoked, lambda it: directory.revoke(it.id)),
             "key.rotate": (_Rotated, lambda it: directory.rotate(it.id, it.overlap)),
+            "me.rotate": (_RotatedOwn, lambda it: directory.rotate_own(it.id, it.consumer, it.overlap)),
             "consumer.list": (_Nothing, lambda _: consumers.list_all()),
             "consumer.show": (_Named, lambda it: consumers.show(it.name)),
             "consumer.set": (Consumer, consumers.set),

@@ -36,7 +36,7 @@ from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.recollection import Recollection
 
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
-_FETCHES = frozenset(("fetch",))  # commands of control that workers may give
+_FETCHES = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
 
 _log = logging.getLogger("tollkeeper")
 
