@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.ledger.lease import Account, Charge, Wallet
+from gateway.ledger.lease import Account, Charge, Cost, Wallet
 from gateway.ledger.limit import Ask, Denial, Grant, Quota, Rate, Refund, Renew, Return
 from tests.gateway.ledger.authority import Site
 from tests.gateway.ledger.model import SECOND, START_US
@@ -20,6 +20,7 @@ class Line:
         self._writer = writer
         self.sent: list[Ask | Refund | Return | Renew] = []
         self.is_slow = False
+        self.is_cut = False
         self._waiting: list[tuple[asyncio.Future[Grant | Denial], Grant | Denial]] = []
         self.wallet = Wallet(self._send, self._tell, self.now, self._look)
 
@@ -34,6 +35,8 @@ class Line:
         return future
 
     async def _look(self, ask: Ask) -> Grant | Denial:
+        if self.is_cut:
+            raise ConnectionResetError
         return self.site.ledger.peek(ask)
 
     def _tell(self, message: Refund | Return | Renew) -> None:
@@ -62,7 +65,7 @@ class Line:
     def sweep(self) -> None:
         self.wallet.sweep(self.now())
 
-    async def take(self, account: Account = ACCOUNT, cost: int = 1000, charge: str = "c") -> Charge | Denial:
+    async def take(self, account: Account = ACCOUNT, cost: Cost = 1000, charge: str = "c") -> Charge | Denial:
         answer = self.wallet.take(account, charge, cost)
         return answer if isinstance(answer, Charge | Denial) else await answer
 

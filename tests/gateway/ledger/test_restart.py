@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from gateway.ledger import embedded
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
-from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Return
+from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Renew, Return, Slots
 from gateway.ledger.record import Snapshot
 from tests.gateway.ledger.authority import EmbeddedSite
 from tests.gateway.ledger.model import MONTH, SECOND
 
 RATES = [Rate("a", 1000, SECOND, 1000), Rate("b", 99_991, 60 * SECOND, 5000), Rate("a", 7, SECOND, 1000)]
 MONTHS = [Quota("m", 1000), Quota("n", 2000)]
+POOL = Slots("s", 20, SECOND)
 steps = st.tuples(
-    st.sampled_from(["ask", "ask", "lease", "refund", "return", "settle"]),
+    st.sampled_from(["ask", "ask", "lease", "hold", "refund", "renew", "return", "settle", "bury"]),
     st.integers(0, 2),
     st.sampled_from(RATES),
     st.integers(1, 9000),
@@ -49,6 +50,12 @@ def _perform(site: EmbeddedSite, step: tuple[str, int, Rate, int, int]) -> None:
             site.ledger.ask(writer, Ask(writer, needs, 9000 if action == "lease" else 0))
         case "refund":
             site.ledger.refund(writer, Refund(writer, needs, MONTH))
+        case "hold":
+            site.ledger.ask(writer, Ask(f"{writer}-{site.now_us}", (*needs, Need(POOL, units))))
+        case "renew":
+            site.ledger.renew(writer, Renew(f"{writer}-{site.now_us - pause_us}", (POOL,)))
+        case "bury":
+            site.ledger.bury(writer)
         case "return":
             site.ledger.give_back(writer, Return(writer, limits, units, MONTH))
         case "settle":
@@ -240,12 +247,3 @@ def test_kill_9_forgets_nothing_granted(tmp_path: Path) -> None:
     used = ledger.peek(Ask("p", (Need(Quota("m", 10**9), 1000),))).standings[0].used - 1000
     assert granted <= used // 1000 <= granted + 3, "at most the one in hand at each death"
     assert ledger.unsettled() == ["w0", "w1", "w2"]
-
-
-def test_writers_of_earlier_boots_wait_to_be_settled(site: EmbeddedSite) -> None:
-    _perform(site, ("ask", 0, RATES[0], 1000, 0))
-    site.crash()
-    _perform(site, ("ask", 1, RATES[0], 1000, 0))
-    assert site.ledger.unsettled() == ["w0"], "those of this boot are the supervisor's to know"
-    site.ledger.settle("w0", {})
-    assert site.ledger.unsettled() == []
