@@ -16,8 +16,8 @@ _NOT_BRACKETS = bytes(i for i in range(256) if i not in b"[]{}")
 _NOT_MARKS = bytes(i for i in range(256) if i not in b'[]{}"')
 _SQUARE = bytes.maketrans(b"{}", b"[]")  # in valid JSON the kind of a bracket says nothing about depth
 _STEPS = {ord("["): 1, ord("]"): -1}
-_NUMBERS = bytes.maketrans(b"123456789E", b"000000000e")
-_LONG = b"0" * 200  # digits; fewer of them and an exponent below 100 make a number that a double can hold
+_DIGITS = bytes.maketrans(b"0123456789E", bytes(10) + b"e")
+_LONG = bytes(200)  # digits; with fewer of them and an exponent below 100 a double can hold it
 _MANY = 1024  # brackets that are not worth a second thought
 _MEMBERS = 10_000  # of one object; no model API has a hundred
 
@@ -54,8 +54,8 @@ def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
 
 def _may_overflow(body: bytes) -> bool:
     """Whether a number may be too large for a double (1e400): servers read such as infinity."""
-    digits = body.translate(_NUMBERS, b"+")
-    return b"0e000" in digits or _LONG in digits
+    marked = body.translate(_DIGITS)
+    return b"\0\0\0" in marked and (b"\0e\0\0\0" in marked or b"\0e+\0\0\0" in marked or _LONG in marked)
 
 
 def encode_object(fields: dict[str, msgspec.Raw]) -> bytes:
@@ -158,7 +158,7 @@ def read_event(data: bytes) -> _Event | None:
         return None
 
 
-_directive = re.compile(r'[\s,]*([^\s,=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?')
+_directive = re.compile(r'([^\s,=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?')
 
 
 def read_directives(values: Iterable[bytes]) -> dict[str, str]:

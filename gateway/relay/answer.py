@@ -32,7 +32,7 @@ class Answer:
 
     __slots__ = (
         "_chain", "_describe", "_hold", "_last_progress", "_length", "_now", "_parts", "_pending", "_progress",
-        "_request", "_size", "_tail", "events", "exchange",
+        "_request", "_size", "_tail", "_usage", "events", "exchange",
     )  # fmt: skip
 
     def __init__(
@@ -53,11 +53,19 @@ class Answer:
         self._request: Request = exchange.request
         self._size = 0
         self._tail = b""
+        self._usage: Usage | None = None
 
     def watch(self, strip_usage: bool) -> None:
         """The body is a stream of events."""
         self.events = EventStream(strip_usage)
         self._length = None
+
+    def revise(self, original: bytes, body: bytes) -> None:
+        """The whole body was held, and `response` hooks made `body` of it: its length is another, its usage stays."""
+        if self._hold:
+            self._usage = read_usage(original)
+        if not self._chain.chunk:
+            self._length = len(body) if self._request.head.method != "HEAD" else None  # HEAD does not know what GET has
 
     def hold(self) -> None:
         """The body is wanted whole, as far as it is not too large."""
@@ -122,6 +130,8 @@ class Answer:
         """The engine's own figures, None where it gave none."""
         if self.events is not None:
             return self.events.usage
+        if self._usage is not None:
+            return self._usage
         return read_usage(self._tail) if self._hold else find_usage(self._tail)
 
     def delivered(self) -> int:

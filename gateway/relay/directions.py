@@ -31,10 +31,15 @@ class Directions(msgspec.Struct, frozen=True):
     def enter(self, exchange: Exchange) -> tuple[Route, frozenset[str] | None]:
         """The route, which is noted on the exchange; for the fallback also the methods that the path would take."""
         found, allowed = self.router.find(exchange.method, exchange.path)
-        route = found or self.fallback
+        route = found or self._find_preflighted(exchange) or self.fallback
         exchange.route, exchange.cost = route.path, route.cost
         exchange.permission, exchange.projects = route.permission, route.projects
         return route, None if found is not None else allowed
+
+    def _find_preflighted(self, exchange: Exchange) -> Route | None:
+        """The route that a browser's preflight is about (WHATWG Fetch, 4.8): it may have its own idea of origins."""
+        asked = exchange.head.get(b"access-control-request-method") if exchange.method == "OPTIONS" else None
+        return None if asked is None else self.router.find(asked.decode("latin-1"), exchange.path)[0]
 
     def find_target(self, exchange: Exchange, route: Route) -> Target:
         """Where the request goes on; `exchange.fields` gets the name that its server knows. Raises 1302."""
