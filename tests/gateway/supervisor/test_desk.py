@@ -13,7 +13,7 @@ from gateway.engines.registry import Engines
 from gateway.exchange import Credential
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
-from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Return
+from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Renew, Return, Slots
 from gateway.link import (
     Acquire,
     Changed,
@@ -140,6 +140,19 @@ async def test_leases_come_back(office: Office) -> None:
     assert grant.lease == 50_000
     worker.far.tell(Return("c", (rate,), 50_000, grant.period))
     assert (await worker.call(Peek(Ask("d", (Need(rate, 1000),))))).standings[0].used <= 2000
+
+
+async def test_slots_live_as_long_as_their_worker(office: Office) -> None:
+    pool = Slots("pool", 1, 400_000)
+    one, other = await office.peer("w1"), await office.peer("w2")
+    assert isinstance(await one.call(Ask("a", (Need(pool, 1000),))), Grant)
+    deadline = asyncio.get_running_loop().time() + 0.6
+    while asyncio.get_running_loop().time() < deadline:
+        one.far.tell(Renew("a", (pool,)))
+        assert isinstance(await other.call(Ask("b", (Need(pool, 1000),))), Denial)
+        await asyncio.sleep(0.05)
+    office.desk.bury("w1")
+    assert isinstance(await other.call(Ask("b", (Need(pool, 1000),))), Grant)
 
 
 async def test_keys_are_asked_of_control(office: Office) -> None:
