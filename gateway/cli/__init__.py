@@ -12,6 +12,7 @@ _COMMANDS = {
     "serve": "serve",
     "check": "check",
     "explain": "explain",
+    "loadtest": "loadtest",
     "reload": "running",
     "drain": "running",
     "status": "running",
