@@ -16,7 +16,9 @@ one who is not known has what `anonymous` says. The permissions of a token (its 
 never widen it. Who lacks the permission is refused (1104), and so is a role that the configuration does not have.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.plugin import BasePlugin, BaseSettings, Credential, Exchange, Services
@@ -46,6 +48,16 @@ class Plugin(BasePlugin[Settings]):
                 raise _refuse(exchange, "anonymous", "A caller who is not known")
         elif not self._may(credential.role, credential.permissions, permission):
             raise self._explain(exchange, credential)
+
+    async def describe(self, exchange: Exchange) -> Mapping[str, Any]:
+        credential = exchange.credential
+        if credential is None:
+            return {"permissions": list(self.settings.anonymous)}
+        held, narrowed = self._held(credential.role), credential.permissions
+        if not narrowed:
+            return {"permissions": list(held)}
+        both = [may for may in held if _holds(narrowed, may)] + [may for may in narrowed if _holds(held, may)]
+        return {"permissions": list(dict.fromkeys(both))}
 
     def _decide(self, role: str, narrowed: tuple[str, ...], permission: str) -> bool:
         return _holds(self._held(role), permission) and (not narrowed or _holds(narrowed, permission))

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.command import Commands
-from gateway.control.consumer import DirectoryError
+from gateway.control.consumer import DirectoryError, StoreBusy
 from gateway.control.directory import Directory
 from gateway.control.fetch import fetch
 from gateway.control.follower import Follower
@@ -93,7 +93,7 @@ class Control:
                 return Done(await fetch(str(command.arguments.get("url"))))
             change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
         except (DirectoryError, OSError) as error:
-            return Failed(str(error))
+            return Failed(str(error), _DIRECTORY_UNAVAILABLE if isinstance(error, StoreBusy) else 0)
         if change.digests:
             self._link.tell(Changed(change.digests))
         return Done(change.data)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.control.consumer import Change, Consumer, DirectoryError
+from gateway.control.consumer import Change, Consumer, DirectoryError, StoreBusy
 from gateway.control.directory import Directory, NewKey
 from gateway.control.store import Store
 from gateway.control.usage import month_usage
@@ -71,4 +71,4 @@ class Commands:
         except ValueError as error:
             raise DirectoryError(f"{name}: {error}") from None
         except SQLAlchemyError as error:
-            raise DirectoryError(f"the store does not take it: {error}") from error
+            raise StoreBusy(f"the store does not take it: {error}") from error

@@ -19,6 +19,10 @@ class DirectoryError(Exception):
     """The change was not made; the text is for the operator."""
 
 
+class StoreBusy(DirectoryError):
+    """The store did not take the change; it may later."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What was done or found, as plain data, and the digests of keys for which caches now hold something else."""
 

@@ -1,7 +1,7 @@
 """From a configuration to a relay: plugins and backends loaded, chains and routes compiled. Done once per worker."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,9 +12,10 @@ from gateway.relay.chain import Chain, Hook, compile_chain
 from gateway.relay.clients import Clients
 from gateway.relay.directions import Directions
 from gateway.relay.guard import RULE, Guard
+from gateway.relay.me import Me
 from gateway.relay.pages import Pages
 from gateway.relay.registry import Registry
-from gateway.relay.route import Route
+from gateway.relay.route import Route, Serve
 from gateway.relay.router import Router
 from gateway.relay.scope import check_identity, check_model, require_identity
 from gateway.relay.target import Target
@@ -22,6 +23,8 @@ from gateway.settings import schema
 
 MODEL_METHODS = frozenset(("POST",))
 _CHECKS: dict[str, Hook | None] = {"required": require_identity, "optional": check_identity, "none": None}
+
+_Auth = Literal["required", "optional", "none"]
 
 
 class Assembly(msgspec.Struct, frozen=True):
@@ -53,11 +56,13 @@ class _Assembler:
         self._guard = None if failures.unlimited else guard or Guard(failures)
         self._plugins: list[AnyPlugin] = [] if self._guard is None or self._guard is guard else [self._guard]
         self._default = self._load(config.plugins)
+        self._me = Me(self._registry, self._default)
+        self._plugins.append(self._me)
 
     def build(self) -> Assembly:
         routes = [self._compile(route) for route in self._config.routes]
-        taken = {(route.path, method) for route in routes for method in (route.methods or {"GET"})}
-        routes += [route for route in self._own_routes() if (route.path, "GET") not in taken]
+        taken = {(route.path, method) for route in routes for method in (route.methods or ("GET", "POST"))}
+        routes += [own for method, own in self._own_routes() if (own.path, method) not in taken]
         fallback = Route("", frozenset(), self._chain(self._default, schema.Route(path="", to="")), 1000, "own")
         clients = Clients(self._config.listen.trusted)
         locate = clients.locate if clients.has_proxies else None
@@ -107,15 +112,19 @@ class _Assembler:
             total=timeouts.total if route.total is None else route.total,
         )
 
-    def _own_routes(self) -> list[Route]:
+    def _own_routes(self) -> list[tuple[str, Route]]:
         """The gateway's own answers; a configured route of the same path replaces them. They cost nothing."""
         pages = self._pages
         return [
-            self._own("/v1/models", pages.list_models, "required"),
-            self._own("/v1/models/*", pages.show_model, "required"),
-            self._own("/errors/*", pages.show_error, "none"),
+            ("GET", self._own("/v1/models", pages.list_models)),
+            ("GET", self._own("/v1/models/*", pages.show_model)),
+            ("GET", self._own("/errors/*", pages.show_error, auth="none")),
+            ("GET", self._own("/api/v1/me", self._me.show)),
+            ("POST", self._own("/api/v1/me/keys/rotate", self._me.rotate, ("POST",))),
         ]
 
-    def _own(self, path: str, serve: Any, auth: Any) -> Route:
+    def _own(
+        self, path: str, serve: Serve, methods: tuple[str, ...] = ("GET", "HEAD"), auth: _Auth = "required"
+    ) -> Route:
         chain = self._chain(self._default, schema.Route(path=path, to="", auth=auth))
-        return Route(path, frozenset(("GET", "HEAD")), chain, 0, "own", serve=serve)
+        return Route(path, frozenset(methods), chain, 0, "own", serve=serve)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.exchange import Credential
-from gateway.link import Found, LookUp
+from gateway.link import Command, Done, Failed, Found, LookUp
 from gateway.settings.credentials import parse_expiry
 from gateway.settings.roles import narrow_methods
 from gateway.settings.schema import Consumer, Override
@@ -15,7 +15,7 @@ from gateway.settings.schema import Consumer, Override
 _KNOWN = 50_000  # keys remembered
 _UNKNOWN = 10_000  # digests of keys that do not exist, remembered apart so that guessing pushes no real key out
 
-Call = Callable[[LookUp], "asyncio.Future[Any]"]
+Call = Callable[[LookUp | Command], "asyncio.Future[Any]"]
 
 
 def read_consumers(consumers: Mapping[str, Consumer]) -> Iterable[tuple[bytes, Credential]]:
@@ -86,6 +86,23 @@ class Directory:
         if changes == self._changes:  # else it may be older than the change
             self._remember(digest, answer.credential)
         return answer.credential
+
+    async def rotate(self, credential: Credential, overlap: float) -> dict[str, Any]:
+        """A new key in place of `credential`'s, which ends in `overlap` seconds: `id`, `consumer` and `key`.
+
+        Raises GatewayError 1401 where that cannot be, 1604 where nobody can do it now.
+        """
+        wish = {"id": credential.id, "consumer": credential.consumer, "overlap": overlap}
+        try:
+            answer = await self._call(Command("me.rotate", wish))
+        except ConnectionError:
+            raise GatewayError(1604, headers={"Retry-After": "1"}) from None
+        if isinstance(answer, Done):
+            made: dict[str, Any] = answer.data
+            return made
+        if isinstance(answer, Failed) and not answer.number:
+            raise GatewayError(1401, f"{answer.reason[:1].upper()}{answer.reason[1:]}.")
+        raise GatewayError(1604, headers={"Retry-After": "1"})
 
     def _land(self, digest: bytes, flight: asyncio.Future[Any]) -> None:
         if self._flights.get(digest) is flight:

@@ -36,7 +36,7 @@ from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.recollection import Recollection
 
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
-_FETCHES = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
+_WORKERS_MAY = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
 
 _log = logging.getLogger("tollkeeper")
 
@@ -105,7 +105,7 @@ class Desk:
                 self._control.link.tell(message)
             case Command() if message.name == "foresee":
                 return self._engines.foresee(message.arguments["backend"])
-            case Command() if message.name in _FETCHES:
+            case Command() if message.name in _WORKERS_MAY:
                 return self.ask_control(message)
             case Failed():
                 worker.fail(message.reason)

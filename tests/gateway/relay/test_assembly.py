@@ -56,9 +56,9 @@ def test_nothing_is_open_by_forgetting() -> None:
 def test_a_chain_of_its_own_has_plugins_of_its_own() -> None:
     assembly = assembled("routes: [{path: /v1/x, plugins: [quota]}, {path: /v1/y}]")
     assert [type(plugin).__module__ for plugin in assembly.plugins] == [
-        "gateway.relay.guard", "plugins.key_auth", "plugins.quota", "plugins.quota",
+        "gateway.relay.guard", "plugins.key_auth", "plugins.quota", "gateway.relay.me", "plugins.quota",
     ]  # fmt: skip
-    assert len({id(plugin) for plugin in assembly.plugins}) == 4
+    assert len({id(plugin) for plugin in assembly.plugins}) == 5
 
 
 @pytest.mark.parametrize(
