@@ -105,6 +105,24 @@ def _find_duplicate(body: bytes) -> str | None:
     return None
 
 
+_OF_BYTES = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges"))
+
+
+def is_json(content_type: bytes | None) -> bool:
+    """Whether a media type says JSON (RFC 6839, 3.1 for `+json`)."""
+    name = (content_type or b"").partition(b";")[0].strip().lower()
+    return name == b"application/json" or name.endswith(b"+json")
+
+
+def forget_bytes(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer whose body was changed: digests go, a strong ETag becomes weak (RFC 9110, 8.8.1)."""
+    return [
+        (name, b"W/" + value if name == b"etag" and not value.startswith(b"W/") else value)
+        for name, value in headers
+        if name not in _OF_BYTES
+    ]
+
+
 class _Cached(msgspec.Struct):
     cached_tokens: int | None = None
 
