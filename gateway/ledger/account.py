@@ -95,7 +95,7 @@ class Charge(msgspec.Struct, eq=False):
         """
         account, cost = self.account, self.cost
         if account.is_leasable and isinstance(cost, int) and isinstance(used, int):
-            return Refund(self.id, account.needs(cost - used), self.period) if used != cost else None
+            return Refund(self.id, account.needs(cost - used), self.period, self.mode) if used != cost else None
         triples = zip(account.limits, account.spread(cost), account.spread(used), strict=True)
         needs = [
             Need(limit, taken if isinstance(limit, Slots) else taken - spent)
