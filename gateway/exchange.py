@@ -124,10 +124,11 @@ class Exchange:
 
     __slots__ = (
         "answered", "body", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect", "cost",
-        "credential", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head", "id", "lines",
-        "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome", "path",
-        "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply", "request",
-        "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units", "upstream",
+        "credential", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head",
+        "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome",
+        "path", "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply",
+        "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -166,7 +167,7 @@ class Exchange:
         self.rule = ""  # the rule that refused
         self.money: int | None = None  # nano-USD that the request cost; None: no price is known
         self.cache = ""  # what a cache did: hit, miss, bypass or coalesced
-        self.body_limit = 0  # bytes, below the route's own limit; 0: that alone holds. For plugins before the body is read
+        self.body_limit = 0  # bytes, where a plugin wants less than the route; heeded until the body is read
         self.forwarded_query: str | None = None  # the query for the upstream; None: the client's own, `query`
         # headers of the request to the upstream, in lower case: replaced, added, or dropped where the value is None
         self.replaced: dict[bytes, bytes | None] = {}

@@ -18,17 +18,20 @@ from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from gateway.backend import BaseSettings, Bytes, Seconds
+from gateway.edits import JsonEditor, Members, Template, Texts, check_header_names, compile_headers, header_safe
 from gateway.exchange import Credential, Exchange, Reply
 from gateway.ledger.lease import Account, Charge, Cost
 from gateway.ledger.limit import Denial, Grant, LedgerDown, Limit, Quota, Rate, Slots, Standing
 from gateway.networks import Networks
-from gateway.settings.schema import Model, Role, Route, Tier
+from gateway.price import compile_price, price_tokens
+from gateway.settings.schema import Cap, Model, Role, Route, Tier
 
 __all__ = [
-    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Charge", "Clock", "Cost", "Credential", "Denial",
-    "Directory", "Exchange", "Fetch", "Grant", "Ledger", "LedgerDown", "Limit", "Meter", "Model", "Networks",
-    "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Services", "Shared", "Slots", "Spawn",
-    "Standing", "Tier",
+    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Cap", "Charge", "Clock", "Cost", "Credential",
+    "Denial", "Directory", "Exchange", "Fetch", "Grant", "JsonEditor", "Ledger", "LedgerDown", "Limit", "Members",
+    "Meter", "Model", "Networks", "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Services",
+    "Shared", "Slots", "Spawn", "Standing", "Template", "Texts", "Tier", "check_header_names", "compile_headers",
+    "compile_price", "header_safe", "price_tokens",
 ]  # fmt: skip
 
 
@@ -135,6 +138,10 @@ class Meter(Protocol):
 
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter of `gateway.metrics`; labels as above, in the order of its definition."""
+        ...
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge; labels as above. Gauges of all workers are added up, unless it shows a `peak`."""
         ...
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.plugin import BasePlugin, BaseSettings, Exchange
+from gateway.wire import forget_bytes, is_json
 
 Tree = dict[str, Any]  # name -> Tree of what is wanted inside; empty: all of it
 
@@ -28,7 +29,6 @@ _is_path = re.compile(r"[^\s.,\x00-\x1f\x7f]{1,128}(?:\.[^\s.,\x00-\x1f\x7f]{1,1
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-_OF_THE_WHOLE = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges"))
 
 
 class Settings(BaseSettings, frozen=True):
@@ -58,13 +58,13 @@ class Plugin(BasePlugin[Settings]):
         tree, reply = exchange.notes.get(self), exchange.reply
         if tree is None or reply is None or not isinstance(reply.body, bytes) or reply.is_stream:
             return
-        if not 200 <= reply.status < 300 or reply.status == 206 or not _is_json(reply.get(b"content-type")):
+        if not 200 <= reply.status < 300 or reply.status == 206 or not is_json(reply.get(b"content-type")):
             return
         if reply.get(b"content-encoding") in (None, b"identity"):
             selected = select(reply.body, tree)
             if selected is not None:
                 reply.body = selected
-                reply.headers = [field for field in reply.headers if field[0] not in _OF_THE_WHOLE]
+                reply.headers = forget_bytes(reply.headers)
 
 
 def split_query(query: str, parameter: str) -> tuple[str, list[str]]:
@@ -153,8 +153,3 @@ def _open(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw] | list[msgspec.Raw
 
 def _kind(raw: bytes | msgspec.Raw) -> bytes:
     return bytes(memoryview(raw)[:64]).lstrip(b" \t\r\n")[:1]
-
-
-def _is_json(kind: bytes | None) -> bool:
-    name = (kind or b"").partition(b";")[0].strip().lower()
-    return name == b"application/json" or name.endswith(b"+json")

@@ -30,16 +30,18 @@ _RESPONSE_PREFIXES = (
 _harmless_connection = re.compile(rb"\s*(?:keep-alive|close|upgrade)?\s*", re.IGNORECASE).fullmatch
 
 
-def _may_go_up(name: bytes) -> bool:
+def may_go_up(name: bytes) -> bool:
+    """Whether a client's header of this lower-case name goes on to an upstream."""
     return name not in _REQUEST_NAMES and not name.startswith(_REQUEST_PREFIXES)
 
 
-def _may_come_down(name: bytes) -> bool:
+def may_come_down(name: bytes) -> bool:
+    """Whether an upstream's header of this lower-case name goes on to a client."""
     return name not in _RESPONSE_NAMES and not name.startswith(_RESPONSE_PREFIXES)
 
 
-_up = Memo(_may_go_up)
-_down = Memo(_may_come_down)
+_up = Memo(may_go_up)
+_down = Memo(may_come_down)
 _names_nothing = Memo(lambda value: _harmless_connection(value) is not None, 64)
 
 
