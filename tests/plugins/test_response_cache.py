@@ -287,7 +287,7 @@ async def test_only_these_models(scene: Scene, patterns: str, told: str) -> None
      ("quota, response_cache", "keep_units: false", 1000, "answered_free")],
 )  # fmt: skip
 async def test_units_of_a_hit(stage: Stage, chain: str, settings: str, used: int, outcome: str) -> None:
-    plugins = chain.replace("response_cache", "{response_cache: {%s}}" % settings)
+    plugins = chain.replace("response_cache", f"{{response_cache: {{{settings}}}}}")
     text = DOCUMENT.replace("{response_cache: {%s}}, quota", plugins.replace("%", "%%"))
     await stage.start(text % await stage.upstream(good()))
     for _ in range(2):
@@ -408,5 +408,5 @@ async def test_waiting_is_told_as_waiting(stage: Stage) -> None:
 
 @pytest.mark.parametrize("settings", [{"entry": 2, "size": 1}, {"ttl": 0}])
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="entry|ttl"):
+    with pytest.raises(ValueError, match=r"entry|ttl"):
         Settings(**settings)

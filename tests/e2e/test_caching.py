@@ -1,0 +1,78 @@
+"""A cache that several workers share, seen from outside: who reached the engine, and what the others got."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from tests.harness import Gateway, config, eventually, running_gateway
+
+CROWD = 100
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    document = config(
+        plugins=[{"key_auth": {}}, {"response_cache": {"store": "shared"}}, {"quota": {}}],
+        routes=[{"path": "/v1/chat/completions"}],
+    )
+    with running_gateway(document, workers=2) as gateway:
+        yield gateway
+
+
+def asking(text: str, **more: object) -> bytes:
+    return json.dumps({"model": "echo", "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+async def crowd(gateway: Gateway, body: bytes, count: int, tier: str = "open") -> Counter[tuple[int, str, bytes]]:
+    """So many at once, on connections of their own: status, what the cache did, and the body."""
+    told: Counter[tuple[int, str, bytes]] = Counter()
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        headers = {"authorization": f"Bearer {gateway.key(tier)}"}
+        async with session.post(f"{gateway.url}/v1/chat/completions", data=body, headers=headers) as answer:
+            told[answer.status, answer.headers["X-Cache-Status"], await answer.read()] += 1
+
+    timeout = aiohttp.ClientTimeout(20)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        await asyncio.gather(*(ask(session) for _ in range(count)))
+    return told
+
+
+def calls(gateway: Gateway, path: str = "/v1/chat/completions") -> int:
+    """Requests that reached the engine."""
+    return sum(row["backend"] != "" for row in gateway.rows() if row["path"] == path)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_crowd_reaches_the_engine_once_whichever_worker_it_meets(gateway: Gateway, stream: bool) -> None:
+    before, rows = calls(gateway), len(gateway.rows())
+    told = await crowd(gateway, asking("one two three", stream=stream, echo={"delay": 0.5}), CROWD)
+    assert {(status, body) for status, _, body in told} == {(200, next(iter(told))[2])}, "all got the same answer"
+    assert Counter({result: told[200, result, body] for _, result, body in told})["miss"] == 1
+    again = await crowd(gateway, asking("one two three", stream=stream, echo={"delay": 0.5}), 20)
+    assert {result for _, result, _ in again} == {"hit"}, "both workers have it"
+    eventually(lambda: len(gateway.rows()) == rows + CROWD + 20)
+    assert calls(gateway) == before + 1
+
+
+async def test_s62_tenants_do_not_share(gateway: Gateway) -> None:
+    body = asking("whose is this?")
+    for tier in ("open", "monthly"):
+        assert [result for _, result, _ in await crowd(gateway, body, 1, tier)] == ["miss"]
+
+
+async def test_a_crowd_that_meets_failures_gets_one_answer_each(gateway: Gateway) -> None:
+    told = await crowd(gateway, asking("broken", echo={"fail": 400, "delay": 0.1}), 20)
+    assert sum(told.values()) == 20 and {status for status, _, _ in told} == {400}
+
+
+def test_it_is_counted(gateway: Gateway) -> None:
+    metrics = gateway.metrics()
+    of = 'tollkeeper_cache_requests_total{cache="response_cache",result="%s"}'
+    assert metrics[of % "miss"] >= 2 and metrics[of % "hit"] >= 20 and metrics[of % "coalesced"] >= CROWD
+    assert metrics['tollkeeper_cache_bytes{cache="response_cache"}'] > 0
