@@ -124,7 +124,7 @@ async def test_a_denial_of_one_cost_each_is_asked_again(line: Line) -> None:
     for _ in range(3):
         assert isinstance(await line.take(MIXED, (1000, 1000, 2_000_000, 1000)), Denial)
     assert line.asks == 3
-    assert isinstance(await line.take(MIXED, COSTS), Charge)
+    assert isinstance(await line.take(MIXED, 1000), Charge)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_lease_serves_one_cost_for_all_while_others_ask(line: Line) -> N
     await line.lend()
     asks = line.asks
     await _charge(line, ACCOUNT, (2000, 1000))
-    assert line.asks == asks + 1
+    assert line.asks == asks + 1 and line.sent[-1] == Ask("c", ACCOUNT.needs((2000, 1000)))
     await _charge(line, ACCOUNT, 1000)
     assert line.asks == asks + 1
     line.wallet.drain()
