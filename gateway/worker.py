@@ -132,8 +132,10 @@ class Worker:
 
     def _listen(self) -> None:
         if self._cut_at is None:
-            for descriptor, tls in zip(self._descriptors.listen, self._tls, strict=True):
-                self._server.listen(socket.socket(fileno=descriptor), tls, is_shared=self._config.workers != 1)
+            proxies = self._config.listen.proxy
+            for descriptor, tls, listener in zip(self._descriptors.listen, self._tls, proxies, strict=True):
+                sock, is_shared = socket.socket(fileno=descriptor), self._config.workers != 1
+                self._server.listen(sock, tls, is_shared, listener.proxy_protocol)
 
     def _receive(self, message: Any) -> Awaitable[Any] | None:
         match message:

@@ -22,18 +22,20 @@ _KEEP_BELOW = 65_536  # bytes of an unread body that are still awaited after the
 
 
 class Connection(Intake):
-    """The protocol of one client. `peer` is its IP address, empty for a unix socket; `on_abort` is set by a tunnel that
-    wants to say goodbye when the server breaks it.
+    """The protocol of one client. `peer` is its IP address, as a PROXY header tells it where there is one; it is empty
+    for a unix socket. `on_abort` is set by a tunnel that wants to say goodbye when the server breaks it.
     """
 
     __slots__ = (
-        "_body_start", "_is_lingering", "_is_released", "_task", "body_deadline", "on_abort", "peer", "server",
+        "_body_start", "_is_lingering", "_is_released", "_is_told", "_task", "body_deadline", "on_abort", "peer",
+        "server",
     )  # fmt: skip
 
-    def __init__(self, server: "HttpServer") -> None:
+    def __init__(self, server: "HttpServer", peer: str | None = None) -> None:
         super().__init__(server.loop, server.limits)
         self.server = server
-        self.peer = ""
+        self.peer = peer or ""
+        self._is_told = peer is not None
         self.body_deadline = NEVER
         self.on_abort: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -46,7 +48,8 @@ class Connection(Intake):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
-        self.peer = address[0].removeprefix("::ffff:") if isinstance(address, tuple) else ""
+        if isinstance(address, tuple) and not self._is_told:
+            self.peer = address[0].removeprefix("::ffff:")
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
         self.deadline = self.loop.time() + self.limits.header_timeout

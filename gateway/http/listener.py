@@ -11,10 +11,12 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from gateway.http.proxy_protocol import receive_preface
 from gateway.tasks import spawn
 
 _PAUSE = 0.5  # seconds without accepting when the system has no descriptor or memory left
 _BURST, _TURN = 4, 0.001  # connections taken in a row, and the seconds that are then the others'
+_AWAITED = 1024  # connections that may owe their PROXY header
 
 _log = logging.getLogger("tollkeeper.http")
 
@@ -22,12 +24,13 @@ _log = logging.getLogger("tollkeeper.http")
 class Listener:
     """One listening socket of one process; the descriptor is its own. `is_shared`: other processes accept on it too.
 
-    `timeouts` are seconds for the TLS handshake and for the TLS farewell.
+    `timeouts` are seconds for the TLS handshake (and for the PROXY header before it) and for the TLS farewell.
+    `has_preface`: each connection begins with a PROXY header. `factory` gets the client's address that it tells.
     """
 
     def __init__(
-        self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None,
-        timeouts: tuple[float, float], is_shared: bool,
+        self, sock: socket.socket, factory: Callable[[str | None], asyncio.Protocol], tls: ssl.SSLContext | None,
+        timeouts: tuple[float, float], is_shared: bool, has_preface: bool = False,
     ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._sock = sock
@@ -36,6 +39,8 @@ class Listener:
         self._handshake = timeouts[0] if tls is not None else None
         self._farewell = timeouts[1] if tls is not None else None
         self._is_shared = is_shared
+        self._patience = timeouts[0] if has_preface else 0.0
+        self._awaited = 0  # connections whose PROXY header is not there yet
         self._taken = 0
         self._sock.setblocking(False)
         self._is_closed = False
@@ -75,9 +80,21 @@ class Listener:
 
     async def _attach(self, client: socket.socket) -> None:
         try:
+            peer = await self._receive_preface(client) if self._patience else None
             await self._loop.connect_accepted_socket(
-                self._factory, client, ssl=self._tls, ssl_handshake_timeout=self._handshake,
+                lambda: self._factory(peer), client, ssl=self._tls, ssl_handshake_timeout=self._handshake,
                 ssl_shutdown_timeout=self._farewell,
             )  # fmt: skip
-        except (OSError, TimeoutError):  # ssl.SSLError is an OSError
+        except (OSError, TimeoutError, ValueError):  # ssl.SSLError is an OSError
             client.close()
+
+    async def _receive_preface(self, client: socket.socket) -> str | None:
+        """The client's address as the proxy tells it. Raises ValueError, OSError or TimeoutError."""
+        if self._awaited >= _AWAITED:
+            raise ValueError("too many connections have not said whose they are")
+        self._awaited += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                return await receive_preface(client)
+        finally:
+            self._awaited -= 1

@@ -89,13 +89,18 @@ class HttpServer:
         self._idle.set()
         sweeper.add(self.date)
 
-    def __call__(self) -> Connection:
-        return Connection(self)
+    def __call__(self, peer: str | None = None) -> Connection:
+        return Connection(self, peer)
 
-    def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None, is_shared: bool = False) -> None:
-        """Accept on a bound socket: TCP, v4 or v6, or unix. The caller's descriptor stays open and its own."""
+    def listen(
+        self, sock: socket.socket, tls: ssl.SSLContext | None = None, is_shared: bool = False, has_preface: bool = False
+    ) -> None:
+        """Accept on a bound socket: TCP, v4 or v6, or unix. The caller's descriptor stays open and its own.
+
+        `has_preface`: every connection must begin with a PROXY header, whose client is then `peer`.
+        """
         timeouts = (self.limits.header_timeout, TLS_FAREWELL)
-        self._listeners.append(Listener(sock.dup(), self, tls, timeouts, is_shared))
+        self._listeners.append(Listener(sock.dup(), self, tls, timeouts, is_shared, has_preface))
 
     def stop_listening(self) -> None:
         """Accept no more. The queue of the shared socket stays for its other holders."""
