@@ -70,12 +70,17 @@ def describe_metrics() -> str:
 
 
 def _add(sums: Sums, name: str, labels: Labels, slots: list[float]) -> None:
-    """Add slot by slot; a metric with too many series goes on in its `other`."""
+    """Add slot by slot, or keep the peak; a metric with too many series goes on in its `other`."""
     series = sums.setdefault(name, {})
     if labels not in series and len(series) >= SERIES:
         labels = tuple(OTHER for _ in labels)
     known = series.get(labels)
-    series[labels] = slots if known is None else [a + b for a, b in zip(known, slots, strict=True)]
+    if known is None:
+        series[labels] = slots
+    elif BY_NAME[name].peak:
+        series[labels] = max(known, slots)
+    else:
+        series[labels] = [a + b for a, b in zip(known, slots, strict=True)]
 
 
 def _family(metric: Metric, series: dict[Labels, list[float]]) -> "Family":

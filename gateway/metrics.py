@@ -35,6 +35,7 @@ class Metric(NamedTuple):
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    peak: bool = False  # of several boards' gauges the highest is shown, not their sum
 
     @property
     def width(self) -> int:
@@ -68,6 +69,9 @@ METRICS = (
     Metric("cache_requests_total", "counter", "Requests that came to a cache; result is hit, miss, bypass or coalesced",
            ("cache", "result")),
     Metric("cache_bytes", "gauge", "What a cache holds, all workers together", ("cache",)),
+    Metric("quota_used_ratio", "gauge", "The fullest month of a tier's callers in the last minute, 1 when used up",
+           ("tier",), peak=True),
+    Metric("unpriced_total", "counter", "Answers with tokens of a model that has no price", ("model",)),
     Metric("store_up", "gauge", "1 while the trace store takes what is written"),
     Metric("trace_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet"),
     Metric("trace_dropped_total", "counter", "Records that are lost: unwritten or unreadable", ("reason",)),

@@ -73,6 +73,9 @@ class Meter:
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:
         self._board.add(self._board.index(name, *labels), by)
 
+    def set(self, name: str, value: float, *labels: str) -> None:
+        self._board.slots[self._board.index(name, *labels)] = value
+
 
 class Fetcher:
     """Has control fetch documents."""

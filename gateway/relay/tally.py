@@ -61,6 +61,8 @@ class Tally:
         if tokens.source != "none":
             slots[series.prompt] += tokens.prompt
             slots[series.completion] += tokens.completion
+            if exchange.money is None and exchange.model:
+                self._board.add(self._board.index("unpriced_total", exchange.model_label))
         if exchange.error is not None:
             self._count_error(exchange, backend)
 

@@ -75,7 +75,7 @@ class State(Section, frozen=True):
 
 
 class Cap(Section, frozen=True):
-    """One limit more: exactly one of the first six. `by` says who shares it; in `shadow` it counts and never refuses."""
+    """One limit more: exactly one of the first six. In `shadow` it is counted and never refuses."""
 
     rate: Rate | None = None  # units
     tokens: Rate | None = None
@@ -84,7 +84,7 @@ class Cap(Section, frozen=True):
     concurrency: Count | None = None  # requests at once
     budget: Budget | None = None
     burst: Count | None = None  # of `rate` or `tokens`; default 1.5 x its count
-    by: str = ""  # as in a tier; default: consumer in a tier, model in a model, route in a route
+    by: str = ""  # who shares it, as in a tier; default: consumer in a tier, model in a model, route in a route
     shadow: bool = False
     name: str = ""  # what refusals, metrics and counters call it
 

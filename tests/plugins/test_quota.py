@@ -1,24 +1,17 @@
 """Against the real ledger, in a time that the tests make."""
 
-import asyncio
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError
-from gateway.exchange import Credential, Exchange, Outcome
+from gateway.exchange import Exchange, Outcome
 from gateway.http.head import read_head
-from gateway.ledger.lease import Account, Charge
-from gateway.ledger.limit import Ask, Denial, LedgerDown, Refund
-from gateway.settings.load import load_text
-from plugins.quota import Family, Plugin, Settings, _go_duration
-from tests.gateway.ledger.authority import Site
+from plugins.quota.header import Family, go_duration
+from tests.plugins.shop import SECOND, Shop, lines_of
 
-TIERS = load_text(
-    """
+TIERS = """
 tiers:
   free: {rate: 100/min, burst: 150, monthly: 1000}
   tiny: {rate: 1/s}
@@ -27,89 +20,19 @@ tiers:
   shared: {rate: 10/min, by: ip}
   device: {rate: 10/min, by: "header:x-client-id"}
   anonymous: {rate: 30/min, by: ip}
-""",
-    {},
-).tiers
-SECOND = 1_000_000
-
-
-class Shop:
-    """The plugin with its services: a ledger that answers at once or later, or not at all."""
-
-    def __init__(self, folder: Path, tiers: Any = TIERS, families: tuple[Family, ...] | None = None) -> None:
-        self.site = Site(folder)
-        self.later = False
-        self.is_down = False
-        self.asked = 0
-        self.count = 0
-        self.plugin = Plugin(Settings() if families is None else Settings(headers=families))
-        services: Any = SimpleNamespace(
-            ledger=self, tiers=tiers, clock=SimpleNamespace(wall=lambda: self.site.wall_us / 1e6)
-        )
-        asyncio.run(self.plugin.start(services))
-
-    def take(self, account: Account, charge: str, cost: int) -> Any:
-        if self.is_down:
-            return self._fail()
-        self.asked += 1
-        answer = self.site.ledger.ask("w", Ask(charge, account.needs(cost)))
-        if not isinstance(answer, Denial):
-            answer = Charge(account, charge, cost, answer.period, answer.standings, 0, 0.0)  # type: ignore[assignment]
-        return self._wait(answer) if self.later else answer
-
-    async def _wait(self, answer: Any) -> Any:
-        await asyncio.sleep(0)
-        return answer
-
-    async def _fail(self) -> None:
-        raise LedgerDown
-
-    def refund(self, charge: Charge) -> None:
-        self.site.ledger.refund("w", Refund(charge.id, charge.account.needs(charge.cost), charge.period))
-
-    def enter(self, tier: str = "free", cost: int = 1000, peer: str = "10.0.0.1", **headers: str) -> Exchange:
-        """A request; an empty tier has no key."""
-        self.count += 1
-        fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        head = read_head(b"POST", b"/x", "1.1", [(b"host", b"a"), *fields])
-        exchange = Exchange(f"r{self.count}", head, "POST", "/x", 0.0)
-        exchange.peer, exchange.cost = peer, cost
-        exchange.credential = Credential("k", "acme", tier) if tier else None
-        self.last = exchange
-        asyncio.run(self._access(exchange))
-        return exchange
-
-    async def _access(self, exchange: Exchange) -> None:
-        await self.plugin.access(exchange)
-
-    def refused(self, **request: Any) -> GatewayError:
-        with pytest.raises(GatewayError) as caught:
-            self.enter(**request)
-        return caught.value
-
-    def leave(self, exchange: Exchange, outcome: Outcome | None) -> None:
-        exchange.outcome = outcome
-        self.plugin.log(exchange)
+"""
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
-
-
-def lines_of(exchange: Exchange) -> dict[str, str]:
-    lines = "".join(exchange.lines).split("\r\n")
-    assert lines.pop() == ""
-    pairs = [line.partition(": ") for line in lines]
-    assert len({name.lower() for name, _, _ in pairs}) == len(pairs)
-    return {name: value for name, _, value in pairs}
+    return Shop(tmp_path, TIERS)
 
 
 @pytest.mark.parametrize("later", [False, True])
 def test_a_charge_and_everything_that_is_told_of_it(shop: Shop, later: bool) -> None:
     shop.later = later
     exchange = shop.enter()
-    assert (exchange.tier, exchange.units, exchange.month) == ("free", 1000, ("month:acme", "2026-11"))
+    assert (exchange.tier, exchange.units, exchange.month) == ("free", 1000, ("{consumer:acme}:month", "2026-11"))
     now = shop.site.wall_us // SECOND
     assert lines_of(exchange) == {
         "X-Quota-Tier": "free",
@@ -130,7 +53,7 @@ def test_a_charge_and_everything_that_is_told_of_it(shop: Shop, later: bool) -> 
     ],
 )
 def test_families_of_headers_are_a_choice(tmp_path: Path, families: tuple[Family, ...], names: set[str]) -> None:
-    told = lines_of(Shop(tmp_path, families=families).enter())
+    told = lines_of(Shop(tmp_path, TIERS, families).enter())
     assert told.keys() - {"X-Quota-Tier", "X-Quota-Monthly-Remaining"} == names
 
 
@@ -143,6 +66,7 @@ def test_the_burst_then_the_rate_exactly(shop: Shop) -> None:
     assert error.message == "Tier free allows 100 requests per minute; 150 were used. Try again in 1 s."
     assert error.details == {
         "rule": "tier:free:rate", "limit": 150, "used": 150, "reset": shop.site.wall_us // SECOND + 90,
+        "unit": "requests", "by": "consumer",
     }  # fmt: skip
     assert shop.last.rule == "tier:free:rate" and shop.last.units == 0
     assert lines_of(shop.last)["X-RateLimit-Remaining"] == "0"
@@ -171,12 +95,15 @@ def test_the_month(shop: Shop) -> None:
         assert lines_of(exchange) == {"X-Quota-Tier": "month", "X-Quota-Monthly-Remaining": str(left)}
     error = shop.refused(tier="month")
     assert (error.number, error.status, error.headers["x-should-retry"]) == (1502, 429, "false")
-    assert error.message == "Tier month allows 3 units a month; 3 were used."
+    assert (
+        error.message
+        == "Tier month allows 3 units a month; 3 were used. Wait for the next month, or ask for a larger tier."
+    )
     assert error.details["rule"] == "tier:month:month"
     days = 10  # from 21 November
     assert int(error.headers["Retry-After"]) == days * 86_400
     shop.site.advance(days * 86_400 * SECOND)
-    assert shop.enter("month").month == ("month:acme", "2026-12")
+    assert shop.enter("month").month == ("{consumer:acme}:month", "2026-12")
 
 
 @pytest.mark.parametrize(("tier", "cost"), [("tiny", 1001), ("free", 150_001), ("month", 3001)])
@@ -209,7 +136,7 @@ def test_a_tier_that_is_gone_limits_nobody(shop: Shop) -> None:
 
 
 def test_without_a_tier_for_them_the_anonymous_are_free(tmp_path: Path) -> None:
-    shop = Shop(tmp_path, {name: tier for name, tier in TIERS.items() if name != "anonymous"})
+    shop = Shop(tmp_path, TIERS.replace("anonymous:", "other:"))
     assert shop.enter("").lines == []
 
 
@@ -226,7 +153,7 @@ def test_without_a_tier_for_them_the_anonymous_are_free(tmp_path: Path) -> None:
         ({"tier": "device", "x_client_id": "a"}, {"tier": "device", "x_client_id": "b"}, False),
         ({"tier": "device", "x_client_id": "a"}, {"tier": "device", "x_client_id": "a", "peer": "10.9.9.9"}, True),
         ({"tier": "device", "x_client_id": "x" * 128}, {"tier": "device", "x_client_id": "x" * 8000}, True),
-        ({"tier": "device"}, {"tier": "device", "peer": "10.0.0.2"}, False),  # without the header: the address
+        ({"tier": "device"}, {"tier": "device", "peer": "10.0.0.2"}, True),  # without the header: the consumer
         ({"tier": "", "peer": ""}, {"tier": "", "peer": ""}, True),  # a unix socket
     ],
 )
@@ -259,7 +186,7 @@ def test_a_ledger_that_is_down_is_503(shop: Shop) -> None:
 
 
 def test_callers_remembered_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugins.quota._ACCOUNTS", 10)
+    monkeypatch.setattr("plugins.quota._BILLS", 10)
     for number in range(50):
         shop.enter("", peer=f"10.0.0.{number}")
     assert len(shop.plugin._bills) == 10
@@ -271,7 +198,7 @@ def test_callers_remembered_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPa
     [(0.0, "0ms"), (0.012, "12ms"), (0.0001, "1ms"), (1.0, "1s"), (1.2, "2s"), (59.9, "1m0s"), (360, "6m0s")],
 )
 def test_times_as_openai_writes_them(seconds: float, text: str) -> None:
-    assert _go_duration(seconds) == text
+    assert go_duration(seconds) == text
 
 
 def test_errors_fit_the_envelope(shop: Shop) -> None:
