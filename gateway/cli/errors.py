@@ -23,11 +23,14 @@ def errors(number: int | None, markdown: bool) -> None:
 
 
 def _explain(entry: Entry) -> None:
-    click.echo(f"{entry.number} {entry.code} (HTTP {entry.status}, {entry.category})\n{entry.title}. {entry.cure}")
+    click.echo(f"{entry.number} {entry.code} (HTTP {entry.status}, {entry.category})\n{entry.title}.")
+    click.echo(f"Why: {entry.cause}\nWhat to do: {entry.cure}")
 
 
 def markdown_table() -> str:
     """The catalogue for the README; a test compares both."""
-    lines = ["| number | status | code | meaning | what to do |", "|---|---|---|---|---|"]
-    lines.extend(f"| {e.number} | {e.status} | `{e.code}` | {e.title} | {e.cure} |" for e in CATALOGUE.values())
+    lines = ["| number | status | code | meaning | why | what to do |", "|---|---|---|---|---|---|"]
+    lines.extend(
+        f"| {e.number} | {e.status} | `{e.code}` | {e.title} | {e.cause} | {e.cure} |" for e in CATALOGUE.values()
+    )
     return "\n".join(lines) + "\n"

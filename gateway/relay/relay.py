@@ -86,10 +86,11 @@ class Relay:
         error, request_id = GatewayError(number, message), self._new_id()
         self._witness.refused(error)
         body = error.body(request_id)
+        headers = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         return (
             f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
-            f"X-Tollkeeper-Error: {number}\r\n\r\n"
+            f"X-Tollkeeper-Error: {number}\r\n{headers}\r\n"
         ).encode() + body
 
     def _open(self, request: Request) -> Exchange:

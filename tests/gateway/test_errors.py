@@ -11,7 +11,7 @@ RANGES = {
     11: ("AUTHORIZATION", {403}, "permission_error"),
     12: ("VALIDATION", {400, 405, 408, 413, 415, 417, 431}, "invalid_request_error"),
     13: ("NOT_FOUND", {404}, "invalid_request_error"),
-    14: ("CONFLICT", {409}, "invalid_request_error"),
+    14: ("CONFLICT", {409, 412}, "invalid_request_error"),
     15: ("RATE_LIMIT", {429, 400}, "rate_limit_error"),
     16: ("STORE", {503}, "server_error"),
     17: ("UPSTREAM", {502, 503}, "server_error"),
@@ -27,6 +27,27 @@ def test_every_entry_keeps_to_its_range(number: int) -> None:
     assert (entry.number, entry.category, entry.type) == (number, category, kind)
     assert entry.status in statuses
     assert entry.title and entry.cure.endswith((".", "…")) and not entry.title.endswith(".")
+    assert entry.cause.endswith(".")
+
+
+def test_every_range_is_there() -> None:
+    assert {number // 100 for number in CATALOGUE} == RANGES.keys()
+
+
+@pytest.mark.parametrize("number", [n for n, entry in CATALOGUE.items() if entry.status in (409, 502, 503, 504)])
+def test_what_clients_send_again_by_themselves_says_whether_that_helps(number: int) -> None:
+    """openai-python, for one, sends 408, 409, 429 and all of 5xx again, unless `x-should-retry` is false."""
+    entry = CATALOGUE[number]
+    if entry.is_final:
+        assert GatewayError(number).headers == {"x-should-retry": "false"}
+    else:
+        assert int(GatewayError(number).headers["Retry-After"]) >= 1
+
+
+def test_the_moment_knows_better() -> None:
+    assert GatewayError(1706, headers={"Retry-After": "9"}).headers == {"Retry-After": "9"}
+    told = GatewayError(1502, headers={"Retry-After": "9"}).headers
+    assert told == {"Retry-After": "9", "x-should-retry": "false"}
 
 
 def test_codes_are_slugs_and_none_stands_twice() -> None:

@@ -66,7 +66,14 @@ async def test_every_error_explains_itself_to_everybody(open_stage: Stage) -> No
         answered = await open_stage.ask("GET", f"/errors/{number}", key="")
         told = json.loads(answered.body)
         assert (answered.status, told["number"], told["title"]) == (200, number, CATALOGUE[number].title)
-        assert told["cure"] and told["code"]
+        assert told["cause"] and told["cure"] and told["code"]
+
+
+async def test_a_browser_gets_an_errors_page(open_stage: Stage) -> None:
+    answered = await open_stage.ask("GET", "/errors/1005", key="", accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert answered.header("content-type") == "text/html; charset=utf-8"
+    assert answered.header("vary") == "accept"
+    assert "<h1>1005 " in answered.body.decode() and "Bearer &lt;key&gt;" in answered.body.decode()
 
 
 @pytest.mark.parametrize("number", ["9999", "15010", "x", "", "-501", "1e3", "%EF%BC%91501"])

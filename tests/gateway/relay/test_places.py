@@ -55,8 +55,8 @@ async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: P
     [
         (Failed("full", 1709, 7.4), 1709, "7"),
         (Failed("slow", 1802, 0.2), 1802, "1"),
-        (Failed("broken", 1708), 1708, None),
-        (Failed("whatever"), 1707, None),
+        (Failed("broken", 1708), 1708, "30"),
+        (Failed("whatever"), 1707, "5"),
     ],
 )
 async def test_no_slot(supervisor: Supervisor, places: Places, failed: Failed, number: int, retry: str | None) -> None:
