@@ -77,8 +77,7 @@ class _Assembler:
     def _chain(self, plugins: Sequence[tuple[str, AnyPlugin]], route: schema.Route) -> Chain:
         limits = self._config.limits
         to_models = route.to == "models"
-        cost = round(route.cost * 1000)
-        reader = BodyReader(route.body or limits.body, limits.json_depth, cost, self._registry if to_models else None)
+        reader = BodyReader(route.body or limits.body, limits.json_depth, self._registry if to_models else None)
         check = check_model if to_models else None
         if route.auth != "none":
             plugins = self._guarded(plugins)
@@ -100,6 +99,7 @@ class _Assembler:
             methods=frozenset(route.methods) or (MODEL_METHODS if to_models else frozenset()),
             chain=self._chain(plugins, route),
             cost=round(route.cost * 1000),
+            costs={method: round(cost * 1000) for method, cost in route.costs.items()},
             kind="models" if to_models else "target",
             target=None if to_models else self._targets[route.to],
             strip=route.strip,

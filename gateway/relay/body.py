@@ -18,16 +18,15 @@ _flag = msgspec.json.Decoder(bool | None)
 class BodyReader:
     """The chain's step that reads the body. `limit` is bytes; `registry` is None where the body is not for a model."""
 
-    __slots__ = ("_cost", "_depth", "_limit", "_registry")
+    __slots__ = ("_depth", "_limit", "_registry")
 
-    def __init__(self, limit: int, depth: int, cost: int, registry: Registry | None) -> None:
+    def __init__(self, limit: int, depth: int, registry: Registry | None) -> None:
         self._limit = limit
         self._depth = depth
-        self._cost = cost
         self._registry = registry
 
     async def read(self, exchange: Exchange) -> None:
-        """Fill `body`, and for a model `fields`, `model`, `stream` and `cost`.
+        """Fill `body`, and for a model `fields`, `model`, `stream` and its share of the `cost`.
 
         Raises GatewayError 1208 (too large), 121x (not what it should be), 1804 (too slow).
         """
@@ -47,11 +46,10 @@ class BodyReader:
         exchange.model_asked = asked
         exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
         exchange.entry = entry
-        exchange.cost = self._cost
         if entry is not None:
             exchange.model = entry.name
             exchange.model_label = entry.label
-            exchange.cost = self._cost * entry.cost // 1000
+            exchange.cost = exchange.cost * entry.cost // 1000
 
 
 def body_limit(exchange: Exchange, limit: int) -> int:

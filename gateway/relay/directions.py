@@ -32,7 +32,8 @@ class Directions(msgspec.Struct, frozen=True):
         """The route, which is noted on the exchange; for the fallback also the methods that the path would take."""
         found, allowed = self.router.find(exchange.method, exchange.path)
         route = found or self._find_preflighted(exchange) or self.fallback
-        exchange.route, exchange.cost = route.path, route.cost
+        exchange.route = route.path
+        exchange.cost = route.costs.get(exchange.method, route.cost) if route.costs else route.cost
         exchange.permission, exchange.projects = route.permission, route.projects
         return route, None if found is not None else allowed
 

@@ -75,7 +75,8 @@ class Relay:
             raise
         except Exception:
             _log.exception("request %s failed", exchange.id)
-            exchange.outcome = Outcome.FAILED
+            if not exchange.closed:
+                exchange.outcome = Outcome.FAILED
             self._refuse(exchange, GatewayError(1900))
         finally:
             self._conclude(exchange)
@@ -133,7 +134,7 @@ class Relay:
         request: Request = exchange.request
         exchange.error = error
         exchange.outcome = exchange.outcome or Outcome.REFUSED
-        if exchange.outcome in _ANSWERED:
+        if exchange.outcome in _ANSWERED and not exchange.closed:
             exchange.outcome = Outcome.FAILED
         if request.started:
             self._conclude(exchange)
@@ -150,6 +151,8 @@ class Relay:
 
     def _leave(self, exchange: Exchange) -> None:
         """The client is not there any more, or does not read."""
+        if exchange.closed:
+            return  # what is written stays true
         if not exchange.request.started:
             exchange.status = _CLIENT_CLOSED
         if exchange.request.stalled:

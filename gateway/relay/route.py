@@ -29,6 +29,7 @@ class Route(msgspec.Struct, frozen=True):
     body: int = 10_000_000
     permission: str = ""
     projects: tuple[str, ...] = ()
+    costs: dict[str, int] = {}  # of methods that cost something else
     retry: bool = False
     first_byte: float = 120.0
     idle: float = 60.0

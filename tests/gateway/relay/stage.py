@@ -192,7 +192,7 @@ class Stage:
     def used(self) -> int:
         """Milli-units of the month that acme has used."""
         book = self.supervisor.ledger._book
-        return sum(units for (key, _), units in book._used.items() if key == "month:acme")
+        return sum(units for (key, _), units in book._used.items() if key == "{consumer:acme}:month")
 
     def inflight(self) -> float:
         return sum(sum(slots) for series, slots in self._reader.read().items() if series[0] == "inflight")

@@ -35,7 +35,8 @@ def exchange(body: bytes, *headers: tuple[bytes, bytes]) -> Exchange:
 
 
 def read(made: Exchange, registry: Registry | None = REGISTRY, limit: int = 10_000) -> Exchange:
-    asyncio.run(BodyReader(limit, 8, 2000, registry).read(made))
+    made.cost = 2000
+    asyncio.run(BodyReader(limit, 8, registry).read(made))
     return made
 
 
@@ -78,7 +79,7 @@ def test_a_body_that_leads_nowhere_is_refused(body: bytes, number: int, param: s
 
 def test_a_body_that_is_for_no_model_is_anything() -> None:
     made = read(exchange(b"\xff[[["), None)
-    assert (made.body, made.fields, made.model, made.cost) == (b"\xff[[[", None, "", 0)
+    assert (made.body, made.fields, made.model, made.cost) == (b"\xff[[[", None, "", 2000)
 
 
 @pytest.mark.parametrize(("coding", "number"), [(b"gzip", 1215), (b"br", 1215), (b"identity", 0), (b"IDENTITY", 0)])
