@@ -66,6 +66,8 @@ METRICS = (
     Metric("engine_load_seconds", "histogram", "Time from an engine's launch to ready", ("backend",), _SLOW),
     Metric("ledger_up", "gauge", "1 while the authority answers", ("authority",)),
     Metric("ledger_seconds", "histogram", "Time a worker waited for the authority", (), _FAST),
+    Metric("ledger_degraded_total", "counter", "Asks decided while the shared ledger was down, by what the tier wants",
+           ("policy",)),
     Metric("cache_requests_total", "counter", "Requests that came to a cache; result is hit, miss, bypass or coalesced",
            ("cache", "result")),
     Metric("cache_bytes", "gauge", "What a cache holds, all workers together", ("cache",)),

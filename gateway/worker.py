@@ -27,11 +27,11 @@ from gateway.http.pool import Pool
 from gateway.http.server import HttpServer, ServerLimits
 from gateway.http.tls import CertificateFile, Renewal, ServerContext, server_context
 from gateway.journal import Journal
-from gateway.ledger.lease import Wallet
-from gateway.link import Changed, Command, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Peek, Ready
+from gateway.link import Changed, Command, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Ready, Recount
 from gateway.log import set_up
 from gateway.metrics import Board
 from gateway.relay.assembly import Assembly, assemble
+from gateway.relay.authority import Authority
 from gateway.relay.carriage import Carriage
 from gateway.relay.directory import Directory, read_consumers
 from gateway.relay.explanation import Explainer
@@ -49,7 +49,6 @@ from gateway.tasks import spawn
 from gateway.watchdog import Watchdog
 
 _ORPHANED = 4.0  # seconds that running requests get when the supervisor is gone
-_LEASE_SWEEP = 0.1
 _YOUNG = 20_000  # objects between two collections: a request leaves few in circles
 _GRACE = 1.0  # seconds in which a drained worker still answers kept connections
 _STEP, _LAST_STEPS = 0.01, 30  # seconds, and how many of them, until the last handlers have ended
@@ -69,7 +68,7 @@ class Worker:
         self._cut: asyncio.Handle
         self._config: Config
         self._server: HttpServer
-        self._wallet: Wallet
+        self._authority: Authority
         self._directory: Directory
         self._places: Places
         self._assembly: Assembly
@@ -99,11 +98,9 @@ class Worker:
         gc.set_threshold(_YOUNG)
         self._is_up = True
         self._link.tell(Ready())
-        sweeping = spawn(self._sweep_leases(), "lease sweep")
         watchdog = Watchdog(self._count_stall)
         await self._end.wait()
         watchdog.stop()
-        sweeping.cancel()
         await self._stop()
 
     async def _start(self, config: Config, configure: Configure) -> None:
@@ -112,14 +109,15 @@ class Worker:
         self._pool = Pool(loop, self._sweeper, ClientLimits())
         self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
         self._places = Places(link, timeouts)
-        self._wallet = Wallet(link.call, link.tell, time.monotonic, lambda ask: link.call(Peek(ask)))
         self._directory = Directory(read_consumers(config.consumers), link.call)
         self._board = board = Board(self._descriptors.metrics)
         self._stalls = board.index("loop_stalls_total")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
-        services = make_services(link, self._wallet, self._directory, board, config)
+        self._authority = authority = Authority(config.state.redis, self._name, link, board)
+        await authority.start()
+        services = make_services(link, authority.wallet, self._directory, board, config, authority.shared)
         for plugin in self._assembly.plugins:
             await plugin.start(services)
         self._explainer = Explainer(config, self._assembly, services, self._places, configure.generation)
@@ -147,6 +145,8 @@ class Worker:
                 self._places.down = {backend: frozenset(urls) for backend, urls in message.down.items()}
             case Changed():
                 self._directory.forget(message.digests)
+            case Recount():
+                self._authority.recount()
             case Command("explain"):
                 return self._explainer.answer(message)
         return None
@@ -154,11 +154,6 @@ class Worker:
     def _refuse(self, connection: Connection, number: int, message: str) -> bytes:
         """What the server says where no request could be read."""
         return self._relay.refuse(number, message)
-
-    async def _sweep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(_LEASE_SWEEP)
-            self._wallet.sweep(time.monotonic())
 
     def _count_stall(self) -> None:
         self._board.add(self._stalls)
@@ -213,7 +208,7 @@ class Worker:
         await self._explainer.stop()
         for plugin in self._assembly.plugins:
             await plugin.stop()
-        self._wallet.drain()
+        self._authority.close()
         self._journal.close()
         self._pool.close()
         self._sweeper.close()

@@ -96,7 +96,8 @@ class Gateway:
         """Replace the configuration file; addresses and directory are the run's own unless the document names some."""
         if isinstance(document, dict):
             listen = {"proxy": self._proxy, "status": self._status_port, **document.get("listen", {})}
-            document = {"state": {"directory": str(self.state)}, **document, "listen": listen}
+            state = {"directory": str(self.state), **document.get("state", {})}
+            document = {**document, "state": state, "listen": listen}
             document = yaml.safe_dump(document, sort_keys=False)
         self.file.write_text(document)
 

@@ -3,6 +3,7 @@
 from gateway.exchange import Credential
 from gateway.link.messages import (
     Acquire,
+    AuthorityState,
     Changed,
     Command,
     Configure,
@@ -10,6 +11,7 @@ from gateway.link.messages import (
     Drain,
     EndpointStates,
     Failed,
+    Fleet,
     Forget,
     Found,
     Gone,
@@ -23,6 +25,7 @@ from gateway.link.messages import (
     Peek,
     Ready,
     Recall,
+    Recount,
     Release,
     Settled,
     Slot,
@@ -33,6 +36,7 @@ from gateway.link.transport import Handler, Link, LinkClosed
 
 __all__ = [
     "Acquire",
+    "AuthorityState",
     "Changed",
     "Command",
     "Configure",
@@ -41,6 +45,7 @@ __all__ = [
     "Drain",
     "EndpointStates",
     "Failed",
+    "Fleet",
     "Forget",
     "Found",
     "Gone",
@@ -57,6 +62,7 @@ __all__ = [
     "Peek",
     "Ready",
     "Recall",
+    "Recount",
     "Release",
     "Settled",
     "Slot",

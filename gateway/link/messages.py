@@ -150,6 +150,22 @@ class StoreState(Message, frozen=True):
     lost: int  # records that are missing from the journals
 
 
+class AuthorityState(Message, frozen=True):
+    """A worker can ask the shared ledger, or cannot any more; answered by a Refund, to be told to it once it is up."""
+
+    up: bool
+
+
+class Fleet(Message, frozen=True):
+    """How many replicas are alive; pushed by control where they share a ledger."""
+
+    replicas: int
+
+
+class Recount(Message, frozen=True):
+    """The shared ledger may have lost its memory: workers tell it anew what they were charged of each month."""
+
+
 class Once(Message, frozen=True):
     """Ask whether nobody has said `key` within the last `ttl` seconds; answered by `Done(bool)`."""
 
@@ -195,5 +211,6 @@ class Command(Message, frozen=True):
 AnyMessage = (
     Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
     | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
-    | Once | Keep | Recall | Forget | Notice | Ask | Grant | Denial | Refund | Renew | Return
+    | AuthorityState | Fleet | Recount | Once | Keep | Recall | Forget | Notice
+    | Ask | Grant | Denial | Refund | Renew | Return
 )  # fmt: skip

@@ -83,9 +83,9 @@ class Fetcher:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def __call__(self, url: str) -> bytes:
+    async def __call__(self, url: str, allow_private: bool = False) -> bytes:
         try:
-            answer = await self._link.call(Command("fetch", {"url": url}))
+            answer = await self._link.call(Command("fetch", {"url": url, "allow_private": allow_private}))
         except LinkClosed as error:
             raise OSError(str(error)) from None
         if isinstance(answer, Failed):
@@ -112,11 +112,13 @@ class Services(msgspec.Struct, frozen=True):
     routes: Mapping[str, Route]
 
 
-def make_services(link: Link, ledger: Ledger, directory: Directory, board: Board, config: Config) -> Services:
-    """The services of a worker that lives by `config`."""
+def make_services(
+    link: Link, ledger: Ledger, directory: Directory, board: Board, config: Config, shared: Shared | None = None
+) -> Services:
+    """The services of a worker that lives by `config`; `shared` is what replicas share, if there are several."""
     cache = MemoryCache(time.monotonic)
     return Services(
-        ledger=ledger, directory=directory, cache=cache, shared=LocalShared(link), spawn=spawn, notify=Notifier(link),
-        fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers, roles=config.roles,
-        models=config.models, routes={route.path: route for route in config.routes},
+        ledger=ledger, directory=directory, cache=cache, shared=shared or LocalShared(link), spawn=spawn,
+        notify=Notifier(link), fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers,
+        roles=config.roles, models=config.models, routes={route.path: route for route in config.routes},
     )  # fmt: skip

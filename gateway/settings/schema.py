@@ -72,6 +72,7 @@ class Timeouts(Section, frozen=True):
 
 class State(Section, frozen=True):
     directory: str = "./var"  # journal, store, ledger
+    redis: str = ""  # a URL: rates and months are kept there, for all replicas; empty: by this one for itself
 
 
 class Cap(Section, frozen=True):

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.engines.registry import Engines
-from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.limit import Ask, Refund, Renew, Return
 from gateway.link import (
     Acquire,
+    AuthorityState,
     Changed,
     Command,
     Done,
     Failed,
+    Fleet,
     Forget,
     Gone,
     Keep,
@@ -25,12 +26,14 @@ from gateway.link import (
     Once,
     Peek,
     Recall,
+    Recount,
     Release,
     Settled,
     StoreState,
     WriterGone,
 )
 from gateway.memory import MemoryCache
+from gateway.supervisor.authority import AnyLedger, Authority
 from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.recollection import Recollection
@@ -44,8 +47,9 @@ _log = logging.getLogger("tollkeeper")
 class Desk:
     """Answers messages. `broadcast` tells all workers something; `endpoints` and `control` are set by the owner."""
 
-    def __init__(self, ledger: EmbeddedLedger, engines: Engines, broadcast: Callable[[Any], None]) -> None:
+    def __init__(self, ledger: AnyLedger, engines: Engines, broadcast: Callable[[Any], None]) -> None:
         self._ledger = ledger
+        self.authority = Authority(ledger)
         self._engines = engines
         self._broadcast = broadcast
         self._recollection = Recollection(time.monotonic)
@@ -82,6 +86,8 @@ class Desk:
                 self._ledger.renew(worker.name, message)
             case Return():
                 self._ledger.give_back(worker.name, message)
+            case AuthorityState():
+                return self.authority.change(worker.name, message.up)
             case Acquire():
                 return self._engines.acquire(worker.name, message)
             case Release():
@@ -118,8 +124,10 @@ class Desk:
                 self._ledger.settle(message.writer, totals)
                 self.unsettled.discard(message.writer)
                 return Done()
-            case Changed():
+            case Changed() | Recount():
                 self._broadcast(message)
+            case Fleet():
+                self.authority.count(message.replicas)
             case StoreState():
                 self.store = message
             case Failed():
@@ -133,6 +141,7 @@ class Desk:
         """A worker is dead: its slots are free, its charges will be settled by its journal."""
         self._engines.forget_writer(writer)
         self._ledger.bury(writer)
+        self.authority.bury(writer)
         self.unsettled.add(writer)
         if self._control is not None:
             self._control.link.tell(WriterGone(writer))

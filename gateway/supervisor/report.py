@@ -41,6 +41,7 @@ class Report:
                 {"number": g.number, "workers": [{"name": w.name, "pid": w.pid} for w in g.workers]}
                 for g in self._generations
             ],
+            "ledger": self._desk.authority.describe(),
             "control": self._controller.describe(),
             "engines": self._engines.describe(),
             "endpoints_down": self.endpoints.states().down if self.endpoints is not None else {},
@@ -55,6 +56,7 @@ class Report:
             "draining": self.is_ending,
             "generation": newest.number if newest is not None else 0,
             "reload_error": self.reload_error,
+            "ledger": self._desk.authority.describe(),
             "control": self._desk.control is not None,
         }
 
@@ -68,7 +70,7 @@ class Report:
         fold.gauge("engine_state", lambda: [((name,), _STATES[state]) for name, state in engines.states().items()])
         fold.gauge("engine_restarts_total", self._count_restarts)
         fold.gauge("queue_depth", self._measure_queues)
-        fold.gauge("ledger_up", lambda: [(("embedded",), 1.0)])
+        fold.gauge("ledger_up", desk.authority.readings)
         fold.gauge("store_up", lambda: [((), float(desk.store.up))])
         fold.gauge("trace_dropped_total", lambda: [(("journal",), float(desk.store.lost))])
         fold.gauge("trace_lag_seconds", lambda: [((), desk.store.lag)])

@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -14,8 +13,6 @@ import uvloop
 from gateway.backend import AnyBackend
 from gateway.engines.registry import Engines, plan_engines
 from gateway.exposition import Fold
-from gateway.ledger.clock import Clock
-from gateway.ledger.embedded import EmbeddedLedger
 from gateway.link import Command, Done, Failed
 from gateway.loader import load_backend
 from gateway.log import set_up
@@ -24,6 +21,7 @@ from gateway.settings.prepare import Prepared, prepare
 from gateway.settings.problem import ConfigError
 from gateway.settings.schema import Config
 from gateway.settings.state import claim, command_socket
+from gateway.supervisor.authority import open_ledger
 from gateway.supervisor.child import Child, ChildFailed, Family
 from gateway.supervisor.command import CommandSocket
 from gateway.supervisor.controller import Controller
@@ -87,7 +85,7 @@ class Supervisor:
         self._ending = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._fold = Fold()
-        self._ledger = EmbeddedLedger.open(Path(directory), Clock())
+        self._ledger = open_ledger(config, directory)
         self._engines = Engines(directory, self._alive, lambda: None)
         self._desk = Desk(self._ledger, self._engines, self._broadcast)
         family = Family(self._alive, self._ledger.batch)
@@ -185,7 +183,7 @@ class Supervisor:
     def _refuse_lasting(self, config: Config) -> None:
         """What only a restart can change."""
         if config.state != self._config.state or config.listen.status != self._config.listen.status:
-            raise OSError("state.directory and listen.status change by a restart only")
+            raise OSError("state and listen.status change by a restart only")
 
     def _greet(self, worker: Child) -> None:
         if self._report.endpoints is not None:

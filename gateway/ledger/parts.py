@@ -1,0 +1,40 @@
+"""An ask whose limits live on several nodes of a cluster. Pure: it is taken apart, and the answers are put together."""
+
+from collections.abc import Callable, Sequence
+
+from gateway.ledger.limit import Ask, Denial, Grant, Limit, Standing
+
+Places = tuple[int, ...]
+
+
+def split(ask: Ask, slot_of: Callable[[Limit], int]) -> list[tuple[Places, Ask]]:
+    """One ask for each slot, with the places of its needs. The first need's slot, the caller's own, comes last.
+
+    Nothing is leased: units that some of the limits lent would be lost where another does not.
+    """
+    places: dict[int, list[int]] = {}
+    for at, need in enumerate(ask.needs):
+        places.setdefault(slot_of(need.limit), []).append(at)
+    return [
+        (tuple(group), Ask(ask.charge, tuple([ask.needs[at] for at in group]))) for group in reversed(places.values())
+    ]
+
+
+def join(ask: Ask, answers: Sequence[tuple[Places, Grant | Denial]]) -> Grant | Denial:
+    """The answer to the whole: a denial if there is one, of several the one that lasts longest."""
+    standings: dict[int, Standing] = {}
+    shadowed: list[int] = []
+    period = ""
+    worst: tuple[bool, int, int] | None = None  # unsatisfiable, wait, minus the place
+    for places, answer in answers:
+        standings.update(zip(places, answer.standings, strict=True))
+        if isinstance(answer, Denial):
+            found = (answer.unsatisfiable, answer.wait_us, -places[answer.index])
+            worst = found if worst is None else max(worst, found)
+        else:
+            shadowed += [places[at] for at in answer.shadowed]
+            period = period or answer.period
+    whole = tuple([standings[at] for at in range(len(ask.needs))])
+    if worst is not None:
+        return Denial(ask.charge, -worst[2], worst[1], whole, worst[0])
+    return Grant(ask.charge, 0, 0, period, whole, tuple(sorted(shadowed)))
