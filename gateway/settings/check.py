@@ -1,7 +1,7 @@
 """Everything that can be told to be wrong with a configuration before it is served."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -10,16 +10,21 @@ from gateway.settings.problem import Problem
 from gateway.settings.rules.addresses import check_addresses
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
+from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
 from gateway.settings.rules.machine import check_machine
+from gateway.settings.rules.money import check_prices
 from gateway.settings.rules.names import check_names
 from gateway.settings.rules.parts import check_parts
 from gateway.settings.rules.paths import check_paths
+from gateway.settings.rules.patterns import check_patterns
+from gateway.settings.rules.redis import check_redis
 from gateway.settings.rules.references import check_references
 from gateway.settings.rules.roles import check_roles
 from gateway.settings.schema import Config
 
 _RULES = (
     check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
+    check_prices, check_patterns, check_exposure, check_redis,
 )  # fmt: skip
 
 
@@ -31,17 +36,8 @@ def find_problems(config: Config, document: Document | None = None) -> list[Prob
     found.extend(check_credentials(config, time.time_ns() / 1e9))
     if document is None:
         return found
-    found.extend(_literal_keys(config, document))
+    found.extend(find_literal_secrets(config, document))
     return _in_order(found, document)
-
-
-def _literal_keys(config: Config, document: Document) -> Iterator[Problem]:
-    for name, consumer in config.consumers.items():
-        for at, key in enumerate(consumer.keys):
-            path = f"consumers.{name}.keys[{at}].key"
-            if key.key and path not in document.expanded:
-                message = "a key in plain text; write its `sha256`, or take it from ${VAR} or ${file:/path}"
-                yield Problem(path, message, "warning")
 
 
 def _in_order(problems: Iterable[Problem], document: Document) -> list[Problem]:
