@@ -1,6 +1,7 @@
 """Formats on the wire that several parts read: a JSON object one level deep, usage figures, events."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from itertools import accumulate
@@ -32,15 +33,18 @@ def parse_object(body: bytes, depth: int) -> dict[str, msgspec.Raw]:
         if not body.isascii():
             body.decode()  # the decoder does not look into values that it leaves as they stand
         fields = _objects.decode(body)
-        if _may_overflow(body) or (b"\\u" in body and b"\\ud" in body.lower()):
-            msgspec.json.decode(body)  # refuses numbers beyond a double's and lone surrogates
+        if b"\\u" in body and b"\\ud" in body.lower():
+            msgspec.json.decode(body)  # refuses lone surrogates
+        if _may_overflow(body):
+            json.loads(body, parse_int=_check_number, parse_float=_check_number)
     except UnicodeDecodeError as error:
         raise GatewayError(1210, f"The body is not UTF-8 (byte {error.start}).") from None
     except RecursionError:
         raise GatewayError(1212, f"The JSON is nested deeper than {depth} levels.") from None
     except msgspec.ValidationError as error:
-        reason = str(error) if "out of range" in str(error) else "The body must be a JSON object"
-        raise GatewayError(1210, f"{reason}.") from None
+        out_of_range = str(error).startswith("Number out of range")
+        message = "A number is out of range." if out_of_range else "The body must be a JSON object."
+        raise GatewayError(1210, message) from None
     except msgspec.DecodeError as error:
         raise GatewayError(1210, f"The body is not valid JSON: {error}.") from None
     if len(fields) > _MEMBERS:
@@ -56,6 +60,11 @@ def _may_overflow(body: bytes) -> bool:
     """Whether a number may be too large for a double (1e400): servers read such as infinity."""
     marked = body.translate(_DIGITS)
     return b"\0\0\0" in marked and (b"\0e\0\0\0" in marked or b"\0e+\0\0\0" in marked or _LONG in marked)
+
+
+def _check_number(text: str) -> None:
+    if math.isinf(float(text)):
+        raise GatewayError(1210, "A number is out of range.")
 
 
 def encode_object(fields: dict[str, msgspec.Raw]) -> bytes:

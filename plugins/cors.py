@@ -43,6 +43,8 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "edge"
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._origins = frozenset(settings.origins)
@@ -92,9 +94,7 @@ def _check_origin(origin: str) -> None:
     if origin in ("*", "null"):
         return
     if not _is_origin(origin):
-        raise ValueError(
-            f"`{origin}` is no origin: write scheme://host in lower case, without a path; `*.` is one label"
-        )
+        raise ValueError(f"`{origin}` is no origin: write scheme://host, in lower case and without a path")
     _, star, parent = origin.partition("*.")
     if star and "." not in parent and parent.partition(":")[0] != "localhost":
         raise ValueError(f"`{origin}` would allow strangers: a `*.` stands before a domain of yours")

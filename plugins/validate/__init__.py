@@ -28,7 +28,7 @@ from gateway.errors import GatewayError
 from gateway.plugin import BasePlugin, BaseSettings, Exchange, Services
 from gateway.wire import encode_object
 from plugins.validate import shapes
-from plugins.validate.links import find_links, is_data
+from plugins.validate.links import DATA, find_links, is_address, is_data
 from plugins.validate.prompts import COUNT
 from plugins.validate.wording import Wording
 
@@ -98,6 +98,7 @@ def find_dialect(path: str) -> Dialect:
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "shape"
     needs = "body"
 
     def __init__(self, settings: Settings) -> None:
@@ -144,23 +145,23 @@ class Plugin(BasePlugin[Settings]):
         prompt, messages, tokens = self._bounds.get(tier, self._general)
         if prompt and characters > prompt:
             raise _beyond(tier, "prompt", characters, prompt, "characters of prompt")
-        count = len(getattr(request, "messages", ()))
+        count = _count_turns(request)
         if messages and count > messages:
             raise _beyond(tier, "messages", count, messages, "messages")
         if tokens and dialect.length:
             given = {name: value for name in dialect.length if (value := getattr(request, name)) is not None}
             for name, value in given.items():
                 if not 0 < value <= tokens:
-                    raise _beyond(tier, name, value, tokens, "tokens of answer")
+                    raise _beyond(tier, name, value, tokens, f"tokens of answer ({name})")
             if not given:
                 exchange.set_field(dialect.length[0], tokens)
 
     def _check_links(self, exchange: Exchange, fields: Mapping[str, msgspec.Raw]) -> None:
         for name, raw in list(fields.items()):
-            if bytes(raw)[:1] not in (b"{", b"["):
+            if name in DATA or not (is_address(name) or bytes(memoryview(raw)[:1]) in (b"{", b"[")):
                 continue
             value = msgspec.json.decode(raw)
-            for path, link in find_links(value, name):
+            for path, link in find_links(value, name, name):
                 if self.settings.image_urls == "refuse" or not is_data(link):
                     raise GatewayError(1214, f"{path} must not lead elsewhere: {_TAKEN[self.settings.image_urls]}.",
                                        param=path)  # fmt: skip
@@ -183,6 +184,11 @@ def _beyond(tier: str, param: str, used: int, limit: int, what: str) -> GatewayE
     rule = f"tier:{tier}:{param}"
     text = f"Tier {tier} allows {limit} {what}; {used} were asked for. Send less, or ask for a larger tier."
     return GatewayError(1214, text, param=param, details={"rule": rule, "limit": limit, "used": used})
+
+
+def _count_turns(request: Any) -> int:
+    turns = request.input if isinstance(request, shapes.Response) else getattr(request, "messages", None)
+    return len(turns) if isinstance(turns, list) else 0
 
 
 def _check_sizes(fields: Mapping[str, msgspec.Raw]) -> None:

@@ -7,14 +7,14 @@ An address is any member called `url` or `…_url`. What a tool was called with,
 from collections.abc import Iterator
 from typing import Any
 
-_DATA = frozenset(("arguments", "parameters", "input_schema", "schema", "metadata"))
+DATA = frozenset(("arguments", "parameters", "input_schema", "schema", "metadata"))
 _CALLS = frozenset(("tool_use", "server_tool_use", "mcp_tool_use"))
 
 
 def find_links(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str]]:
     """Path and address of everything in `value`, plain data of bounded depth that is a member called `name`."""
     if isinstance(value, str):
-        if name == "url" or name.endswith("_url"):
+        if is_address(name):
             yield path, value
     elif isinstance(value, list):
         for at, part in enumerate(value):
@@ -22,8 +22,12 @@ def find_links(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str
     elif isinstance(value, dict):
         is_call = value.get("type") in _CALLS
         for inner, part in value.items():
-            if inner not in _DATA and not (is_call and inner == "input"):
+            if inner not in DATA and not (is_call and inner == "input"):
                 yield from find_links(part, f"{path}.{inner}", inner)
+
+
+def is_address(name: str) -> bool:
+    return name == "url" or name.endswith("_url")
 
 
 def is_data(link: str) -> bool:

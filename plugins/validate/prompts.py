@@ -7,6 +7,8 @@ Every function here takes a decoded request and returns the number of its charac
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import Raw
+
 from gateway.errors import GatewayError
 from plugins.validate import shapes
 
@@ -33,7 +35,7 @@ def _count_parts(parts: list[shapes.Part], path: str) -> int:
     says = False
     for at, part in enumerate(parts):
         held = getattr(part, part.type)
-        if held is None:
+        if held is None or (isinstance(held, Raw) and is_null(held)):
             raise GatewayError(1213, f"{path}[{at}] is of type {part.type} and has no {part.type}.",
                                param=f"{path}[{at}].{part.type}")  # fmt: skip
         if isinstance(held, str):
@@ -82,7 +84,7 @@ def count_anthropic(request: shapes.Anthropic) -> int:
 def count_response(request: shapes.Response) -> int:
     total, given = len(request.instructions or ""), request.input
     if given is None:
-        if request.prompt is None and request.previous_response_id is None:
+        if is_null(request.prompt) and request.previous_response_id is None:
             raise GatewayError(1213, "The body has no input.", param="input")
         return total
     if isinstance(given, str):
@@ -128,6 +130,10 @@ def count_rerank(request: shapes.Rerank) -> int:
 
 def count_nothing(request: shapes.Unknown) -> int:
     return 0
+
+
+def is_null(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:4]) == b"null"
 
 
 def _is_blank(text: str) -> bool:

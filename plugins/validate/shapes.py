@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 _INT32 = 2**31 - 1
+_NULL = Raw(b"null")  # stands for a member that is absent
 GRAMMAR = 65_536  # characters
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -87,11 +88,11 @@ class Part(Struct, kw_only=True, gc=False):
     type: PartType
     text: str | None = None
     refusal: str | None = None
-    image_url: Raw | None = None
-    input_audio: Raw | None = None
-    file: Raw | None = None
-    video_url: Raw | None = None
-    audio_url: Raw | None = None
+    image_url: Raw = _NULL
+    input_audio: Raw = _NULL
+    file: Raw = _NULL
+    video_url: Raw = _NULL
+    audio_url: Raw = _NULL
 
 
 Content = Annotated[list[Part], Meta(description="a list of parts")]
@@ -167,7 +168,7 @@ class Response(Sampling, kw_only=True, gc=False):
         None
     )
     instructions: str | None = None
-    prompt: Raw | None = None
+    prompt: Raw = _NULL
     previous_response_id: str | None = None
     max_tool_calls: Count | None = None
 

@@ -44,7 +44,8 @@ def _describe_fields(shape: type[msgspec.Struct], seen: set[type]) -> Iterator[t
                 yield from _describe_fields(inner, seen)
         yield field.encode_name, describe(field.type)
         for element in _elements(field.type):
-            yield f"{field.encode_name}[]", describe(element)
+            if element is not msgspec.Raw:
+                yield f"{field.encode_name}[]", describe(element)
 
 
 def _structs_in(kind: Any) -> Iterator[type[msgspec.Struct]]:

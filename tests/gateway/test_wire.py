@@ -1,4 +1,5 @@
 import json
+import math
 import time
 from typing import Any
 
@@ -132,6 +133,23 @@ def test_the_doubled_member_is_named() -> None:
 def test_depth_is_measured_exactly(value: Any, limit: int) -> None:
     body = json.dumps(value, ensure_ascii=False).encode()
     assert is_deeper(body, limit) == (depth_of(value) > limit)
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [
+        ("1e400", False), ("-1E+400", False), ("0.1e0400", False), ("9" * 309, False), ("9" * 250 + "e99", False),
+        ("1e308", True), ("1e-400", True), ("0." + "9" * 400, True), ("9" * 308, True), ("1e0099", True),
+    ],
+)  # fmt: skip
+def test_s39_numbers_fit_a_double(number: str, fits: bool) -> None:
+    for body in ('{"a":%s}', '{"a":{"b":[1, %s ]},"c":"1e400"}'):
+        assert number_of((body % number).encode()) == (0 if fits else 1210)
+
+
+@given(st.from_regex(r"-?(0|[1-9][0-9]{0,320})(\.[0-9]{1,5})?([eE][+-]?[0-9]{1,4})?", fullmatch=True))
+def test_s39_every_number_that_is_infinite_is_refused(number: str) -> None:
+    assert number_of(f'{{"a":[{number}]}}'.encode()) == (1210 if math.isinf(float(number)) else 0)
 
 
 _TRAPS = ['"[[[["', '"]]"', '"\\"["', '"\\\\"', "[[]]", "{}", '{"[{":[[]]}', '"{}"']
