@@ -17,7 +17,7 @@ that their own `access` never ran. Third parties register under the entry-point 
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from gateway.backend import BaseSettings, Bytes, Seconds
+from gateway.backend import BaseSettings, Bytes, Seconds, Secret
 from gateway.edits import JsonEditor, Members, Template, Texts, check_header_names, compile_headers, header_safe
 from gateway.exchange import Credential, Exchange, Reply
 from gateway.ledger.lease import Account, Charge, Cost
@@ -29,7 +29,7 @@ from gateway.settings.schema import Cap, Model, Role, Route, Tier
 __all__ = [
     "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Cap", "Charge", "Clock", "Cost", "Credential",
     "Denial", "Directory", "Exchange", "Fetch", "Grant", "JsonEditor", "Ledger", "LedgerDown", "Limit", "Members",
-    "Meter", "Model", "Networks", "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Services",
+    "Meter", "Model", "Networks", "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Secret", "Services",
     "Shared", "Slots", "Spawn", "Standing", "Template", "Texts", "Tier", "check_header_names", "compile_headers",
     "compile_price", "header_safe", "price_tokens",
 ]  # fmt: skip
@@ -114,8 +114,11 @@ class Notify(Protocol):
 class Fetch(Protocol):
     """Documents from elsewhere (a JWKS), fetched by the control process, never by a worker."""
 
-    async def __call__(self, url: str) -> bytes:
-        """The body of a GET of an http(s) URL: at most 1 MB in 10 s, no redirects; raises OSError."""
+    async def __call__(self, url: str, allow_private: bool = False) -> bytes:
+        """The body of a GET of an https URL: at most 1 MB in 10 s, no redirects; raises OSError.
+
+        Public addresses alone; `allow_private` adds loopback and private ones, and plain http.
+        """
         ...
 
 
@@ -195,13 +198,17 @@ class BasePlugin(Generic[S]):
     that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`; but no stream of events
     (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the
     plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
-    `authorizes`: it refuses callers whose role lacks `exchange.permission`.
+    `authorizes`: it refuses callers whose role lacks `exchange.permission`. `place`: where in a chain it belongs, of
+    which `tollkeeper check` reminds; empty: anywhere, or as the two before say. The places in their order are `edge`
+    (answers those who carry no credential), `shape` (refuses requests for what they are), and then `charge` (takes
+    units) and `answer` (may answer in a server's place).
     """
 
     needs: Literal["head", "model", "body"] = "head"
     buffers: bool = False
     authenticates: bool = False
     authorizes: bool = False
+    place: Literal["", "edge", "shape", "charge", "answer"] = ""
 
     def __init__(self, settings: S) -> None:
         self.settings = settings

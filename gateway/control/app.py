@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError, StoreBusy
 from gateway.control.directory import Directory
-from gateway.control.fetch import fetch
+from gateway.control.fetch import Fetches
 from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
 from gateway.control.settlement import Settlement
@@ -51,6 +51,7 @@ class Control:
         self._directory = Directory(store, config, _unix_microseconds)
         self._commands = Commands(store, self._directory)
         self._thread = ThreadPoolExecutor(1, "command")
+        self._fetches = Fetches()
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
@@ -90,7 +91,8 @@ class Control:
         loop = asyncio.get_running_loop()
         try:
             if command.name == "fetch":
-                return Done(await fetch(str(command.arguments.get("url"))))
+                wish = command.arguments
+                return Done(await self._fetches.get(str(wish.get("url")), wish.get("allow_private") is True))
             change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
         except (DirectoryError, OSError) as error:
             return Failed(str(error), _DIRECTORY_UNAVAILABLE if isinstance(error, StoreBusy) else 0)

@@ -112,7 +112,7 @@ async def test_documents_are_fetched_by_control(wire: Wire) -> None:
     fetch = Fetcher(await wire.connect())
     wire.answer = Done(b"{}")
     assert await fetch("https://issuer/jwks") == b"{}"
-    assert wire.asked == [Command("fetch", {"url": "https://issuer/jwks"})]
+    assert wire.asked == [Command("fetch", {"url": "https://issuer/jwks", "allow_private": False})]
     wire.answer = Failed("no such host")
     with pytest.raises(OSError, match="no such host"):
         await fetch("https://nowhere/")
