@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health, Tls
+from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health, Secret, Tls
 
 
 class Settings(BaseSettings, frozen=True):
     endpoints: tuple[Endpoint, ...]
     balance: Literal["least_inflight", "weighted"] = "least_inflight"
     health: Health | None = None
-    key: str = ""
+    key: Secret = ""
     tls: Tls | None = None
 
     def __post_init__(self) -> None:

@@ -17,10 +17,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from gateway.settings.units import Bytes, Seconds
+from gateway.settings.units import Bytes, Seconds, Secret
 
 __all__ = [
-    "AnyBackend", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds",
+    "AnyBackend", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds", "Secret",
 ]  # fmt: skip
 
 

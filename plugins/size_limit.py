@@ -27,6 +27,8 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "shape"
+
     async def start(self, services: Services) -> None:
         self._clock = services.clock
 

@@ -11,12 +11,14 @@ from gateway.settings.rules.addresses import check_addresses
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
+from gateway.settings.rules.limits import check_limits
 from gateway.settings.rules.machine import check_machine
 from gateway.settings.rules.money import check_prices
 from gateway.settings.rules.names import check_names
 from gateway.settings.rules.parts import check_parts
 from gateway.settings.rules.paths import check_paths
 from gateway.settings.rules.patterns import check_patterns
+from gateway.settings.rules.promises import check_promises
 from gateway.settings.rules.redis import check_redis
 from gateway.settings.rules.references import check_references
 from gateway.settings.rules.roles import check_roles
@@ -24,6 +26,7 @@ from gateway.settings.schema import Config
 
 _RULES = (
     check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
+    check_limits,
     check_prices, check_patterns, check_exposure, check_redis,
 )  # fmt: skip
 
@@ -33,7 +36,9 @@ def find_problems(config: Config, document: Document | None = None) -> list[Prob
     found: list[Problem] = []
     for rule in _RULES:
         found.extend(rule(config))
-    found.extend(check_credentials(config, time.time_ns() / 1e9))
+    now = time.time_ns() / 1e9
+    found.extend(check_credentials(config, now))
+    found.extend(check_promises(config, now))
     if document is None:
         return found
     found.extend(find_literal_secrets(config, document))

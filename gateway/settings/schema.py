@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.settings.units import Budget, Bytes, Rate, Seconds
+from gateway.settings.units import Budget, Bytes, Rate, Seconds, Secret
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -135,7 +135,7 @@ class Key(Section, frozen=True):
     """One credential of a consumer: the SHA-256 of the key in hex, or the key itself from ${VAR} or ${file:…}."""
 
     sha256: str = ""
-    key: str = ""
+    key: Secret = ""
     id: str = ""  # shown in lists and traces; default: the first 12 hex digits of the hash
     expires: str = ""  # ISO date or date-time, UTC
     models: tuple[str, ...] = ()  # patterns; empty: what the consumer may
@@ -219,7 +219,7 @@ class Webhook(Section, frozen=True):
     """Where the operator hears of events. Requests are signed with `secret`."""
 
     url: str
-    secret: str
+    secret: Secret
     events: tuple[str, ...] = ("quota.threshold",)
     private: bool = False  # it may be at a private or loopback address
 

@@ -79,7 +79,7 @@ def _leaf(data: Any, shape: Any, path: str) -> Iterator[Problem]:
     try:
         msgspec.convert(data, shape, dec_hook=convert_unit)
     except msgspec.ValidationError as error:
-        if shape is str and isinstance(data, int | float):
+        if getattr(shape, "__origin__", shape) is str and isinstance(data, int | float):
             yield Problem(path, "must be text; put it in quotes")  # without showing it: it may be a secret
         else:
             yield Problem(path, f"must be {wanted}, not {_told(data)}" if (wanted := _wanted(shape)) else str(error))

@@ -2,7 +2,9 @@
 
 import re
 from decimal import Decimal
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+import msgspec
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
@@ -96,3 +98,12 @@ class Budget(int):
 
     def plain(self) -> str:
         return f"{Decimal(int(self)) / 1_000_000:f} USD/month"
+
+
+Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]
+"""Text that nobody may read: `check` complains where it stands in the file itself."""
+
+
+def is_secret(shape: Any) -> bool:
+    """Whether a field of this type holds a secret."""
+    return any((meta.extra or {}).get("secret", False) for meta in getattr(shape, "__metadata__", ()))

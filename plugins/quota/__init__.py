@@ -47,6 +47,7 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "charge"
     needs = "model"
 
     async def start(self, services: Services) -> None:

@@ -60,6 +60,7 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "answer"
     needs = "model"
 
     async def start(self, services: Services) -> None:

@@ -6,24 +6,28 @@ from typing import Any
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
 from gateway.settings.problem import ConfigError, Problem, join
+from gateway.settings.rules.order import Chain, check_order, check_use
 from gateway.settings.schema import Config, Route
-
-Chain = Sequence[tuple[str, AnyPlugin]]  # where each plugin stands in the file, and the plugin
 
 
 def check_parts(config: Config) -> Iterator[Problem]:
     """Every part loads and can do its work, and no route's chain refuses everybody by construction."""
     yield from _backends(config)
     default, problems = _load(config.plugins, "plugins")
-    yield from problems or _order(default)
+    yield from problems or check_order(default)
+    chains, is_broken = [default], bool(problems)
     for at, route in enumerate(config.routes):
         path = join("routes", at)
         chain, broken = default, problems
         if route.plugins is not None:
             chain, broken = _load(route.plugins, join(path, "plugins"))
-            yield from broken or _order(chain)
+            yield from broken or check_order(chain)
+            chains.append(chain)
+            is_broken = is_broken or bool(broken)
         if not broken:
             yield from _identity(route, chain, path)
+    if not is_broken:
+        yield from check_use(config, chains)
 
 
 def _backends(config: Config) -> Iterator[Problem]:
@@ -49,19 +53,6 @@ def _load(entries: Sequence[dict[str, Any]], path: str) -> tuple[Chain, list[Pro
         except ConfigError as error:
             problems.extend(_below(where, error))
     return chain, problems
-
-
-def _order(chain: Chain) -> Iterator[Problem]:
-    """A chain is sane: no plugin twice, and no body is read for somebody who is not known yet."""
-    last = max((at for at, (_, plugin) in enumerate(chain) if plugin.authenticates), default=-1)
-    seen: dict[type, str] = {}
-    for at, (path, plugin) in enumerate(chain):
-        if type(plugin) in seen:
-            yield Problem(path, f"stands twice in its chain, first as {seen[type(plugin)]}")
-        seen[type(plugin)] = path
-        if at < last and plugin.needs != "head":
-            message = "reads the request's body before the caller is known; put it after the plugins that authenticate"
-            yield Problem(path, message, "warning")
 
 
 def _identity(route: Route, chain: Chain, path: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from gateway.settings.check import find_problems
 from gateway.settings.document import read_document
 from gateway.settings.load import build
 from gateway.settings.problem import Problem
-from gateway.settings.rules import parts
+from gateway.settings.rules import exposure, parts
 
 HASH = "a" * 64
 GOOD: dict[str, Any] = {
@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
     "consumers": {"acme": {"tier": "free", "keys": [{"sha256": HASH}]}},
     "backends": {"fleet": {"http": {"endpoints": [{"url": "http://127.0.0.1:9"}]}}},
     "models": {"m": {"backend": "fleet"}},
-    "plugins": ["key_auth"],
+    "plugins": ["key_auth", "toll"],
     "routes": [{"path": "/v1/chat/completions"}, {"path": "/files/*", "to": "fleet", "cost": 2}],
 }
 
@@ -36,9 +36,31 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reader(BasePlugin[Any]):
         needs = "body"
 
-    kinds: dict[str, type[BasePlugin[Any]]] = {"key_auth": Auth, "reader": Reader}
+    class Edge(BasePlugin[Any]):
+        place = "edge"
+
+    class Shape(BasePlugin[Any]):
+        needs = "body"
+        place = "shape"
+
+    class Toll(BasePlugin[Any]):
+        needs = "model"
+        place = "charge"
+
+    class Store(BasePlugin[Any]):
+        place = "answer"
+
+    class Roles(BasePlugin[Any]):
+        authorizes = True
+
+    kinds: dict[str, type[BasePlugin[Any]]] = {
+        "key_auth": Auth, "reader": Reader, "edge": Edge, "shape": Shape, "toll": Toll, "store": Store, "roles": Roles,
+    }  # fmt: skip
     real = parts.load_plugin
-    monkeypatch.setattr(parts, "load_plugin", lambda name, raw: kinds[name](raw) if name in kinds else real(name, raw))
+    for module in (parts, exposure):
+        monkeypatch.setattr(
+            module, "load_plugin", lambda name, raw: kinds[name](raw) if name in kinds else real(name, raw)
+        )
 
 
 def find(changes: dict[str, Any], **environ: str) -> list[Problem]:
@@ -65,6 +87,13 @@ def _keys(*keys: dict[str, Any]) -> dict[str, Any]:
 
 def _models(**models: Any) -> dict[str, Any]:
     return {"models": {"m": {"backend": "fleet"}, **models}}
+
+
+PRICE = {"price": {"input": 1, "output": 2}}
+
+
+def _http(url: str) -> dict[str, Any]:
+    return {"http": {"endpoints": [{"url": url}]}}
 
 
 def _routes(*routes: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +172,41 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"plugins": ["key_aut"]}, "error: plugins[0].key_aut: unknown plugin `key_aut`, did you mean `key_auth`?"),
     ({"plugins": ["key_auth", "key_auth"]}, "error: plugins[1].key_auth: stands twice in its chain"),
     ({"plugins": ["reader", "key_auth"]}, "warning: plugins[0].reader: reads the request's body before the caller is"),
+    ({"plugins": ["key_auth", "edge", "toll"]}, "warning: plugins[0].key_auth: asks for a credential before edge has"),
+    ({"plugins": ["roles", "key_auth", "toll"]}, "warning: plugins[0].roles: judges the caller before key_auth has"),
+    ({"plugins": ["key_auth", "shape", "roles"]}, "warning: plugins[1].shape: looks into the request before roles has"),
+    ({"plugins": ["key_auth", "toll", "shape"]}, "warning: plugins[1].toll: charges before shape has looked at the"),
+    ({"plugins": ["key_auth", "store", "shape"]}, "warning: plugins[1].store: may answer before shape has looked"),
+    ({"plugins": ["toll", "key_auth"]}, "warning: plugins[0].toll: reads the request's body before the caller is kn"),
+    ({"plugins": ["key_auth"]}, "warning: tiers.free: no chain has a plugin that charges"),
+    ({"roles": {"r": {"may": ["infer"]}}}, "warning: roles: no chain has a plugin that authorizes"),
+    (
+        {"plugins": ["toll"], "routes": [{"path": "/x", "auth": "none"}]},
+        "warning: consumers.acme.keys: no chain has a plugin that authenticates",
+    ),
+    (
+        {"tiers": {"t": {"budget": "5 USD/month"}}},
+        "warning: models.m: has no price, so that the budget of tiers.t does",
+    ),
+    (_models(n={"backend": "fleet", "limits": [{"budget": "1 USD/month"}]}), "warning: models.m: has no price"),
+    (_routes({"path": "/x", "limits": [{"budget": "1 USD/month"}]}), "warning: models.m: has no price, so that the b"),
+    (
+        _models(**{"llama-*": {"backend": "fleet"}, "*-large": {"backend": "fleet", "name": "x"}}),
+        "warning: models.*-large: some names match",
+    ),
+    (
+        {
+            "backends": {"fleet": _http("https://api.example.com")},
+            **_routes({"path": "/x", "to": "fleet", "auth": "none"}),
+        },
+        "warning: routes[0].auth: anybody may call https://api.example.com through this route",
+    ),
+    ({"listen": {"status": "8.8.8.8:8100"}}, "warning: listen.status: 8.8.8.8:8100 can be reached from the internet"),
+    (
+        {"backends": {"fleet": {"http": {"endpoints": [{"url": "http://h"}], "key": "sk-literal"}}}},
+        "warning: backends.fleet.http.key: a secret in plain text; take it from",
+    ),
+    ({"webhooks": [{"url": "https://h.example.com", "secret": "s" * 32}]}, "warning: webhooks[0].secret: a secret in"),
     ({"plugins": []}, "error: routes[0]: every request would be refused: no plugin of its chain authenticates"),
     (_routes(), "warning: routes: there are no routes"),
     (_routes({"path": "/x", "plugins": []}), "error: routes[0]: every request would be refused"),
@@ -178,6 +242,12 @@ GOOD_CASES: list[dict[str, Any]] = [
     _routes({"path": "/a"}, {"path": "/a", "methods": ["GET"]}),
     _routes({"path": "/a/b/*", "strip": "/a"}),
     _tier(by="header:x-client-id"),
+    {"plugins": ["edge", "key_auth", "roles", "shape", "toll", "store"], "roles": {"r": {"may": ["infer"]}}},
+    {"plugins": ["key_auth", "store", "toll"]},
+    {"backends": {"fleet": _http("http://10.0.0.5:8000")}, **_routes({"path": "/x", "to": "fleet", "auth": "none"})},
+    {"backends": {"fleet": {"http": {"endpoints": [{"url": "http://h"}], "key": "${KEY}"}}}},
+    {"tiers": {"t": {"budget": "5 USD/month"}}, "consumers": {}, "models": {"m": {"backend": "fleet", **PRICE}}},
+    _models(**{"llama-*": {"backend": "fleet"}, "llama-3*": {"backend": "fleet", "name": "x"}}),
 ]
 
 
