@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.ledger.authority import EmbeddedSite, NewSite, Site
+from tests.gateway.ledger.shared import SharedSite
 
-SITES: dict[str, Callable[[Path], Site]] = {"embedded": EmbeddedSite}
+SITES: dict[str, Callable[[Path], Site]] = {"embedded": EmbeddedSite, "redis": SharedSite}
 """Makes a site with an empty authority, in a directory of its own."""
 
 

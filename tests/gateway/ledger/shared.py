@@ -1,18 +1,28 @@
 """The scripts of the shared authority on a real Redis, behind the interface that the embedded one has."""
 
-from collections.abc import Mapping
+import atexit
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Refund, Renew, Return
 from gateway.ledger.period import Month, month_at
-from gateway.ledger.script import LEDGER, MONTH, OTHER_MONTH, correct, index_key, month_key, read, take
-from tests.redis import Caller
+from gateway.ledger.script import LEDGER, MONTH, OTHER_MONTH, Script, correct, index_key, month_key, read, take
+from tests.gateway.ledger.authority import Site
+from tests.redis import Caller, running_redis
+
+_HOUR = 3600 * 1_000_000
+Said = tuple[list[str], list[Any]]
 
 
 class SharedLedger:
     """Decides by the clock of the test, `now`. A writer's months are settled as the control process does it."""
 
-    def __init__(self, caller: Caller, now: Any) -> None:
+    batch = nullcontext  # nothing is written together
+
+    def __init__(self, caller: Caller, now: Callable[[], int]) -> None:
         self._caller = caller
         self._now = now
         self._months: set[tuple[str, str]] = set()
@@ -61,7 +71,7 @@ class SharedLedger:
         month: Month | None = None
         quota = next((need.limit for need in ask.needs if isinstance(need.limit, Quota)), None)
         if quota is not None:
-            month = month_at(self._now() - 3600 * 1_000_000, quota.zone, quota.anchor)  # this caller's clock is late
+            month = month_at(self._now() - _HOUR, quota.zone, quota.anchor)  # this caller's clock is late
         reply = self._run(LEDGER, take(mode, writer, ask, month, self._clock))
         if reply[0] == OTHER_MONTH:
             assert quota is not None
@@ -69,6 +79,36 @@ class SharedLedger:
             reply = self._run(LEDGER, take(mode, writer, ask, month, self._clock))
         return read(ask, month, reply)
 
-    def _run(self, script: Any, said: tuple[list[str], list[Any]]) -> Any:
+    def _run(self, script: Script, said: Said) -> Any:
         keys, arguments = said
         return self._caller.call("EVAL", script.text, len(keys), *keys, *arguments)
+
+
+class SharedSite(Site):
+    """A Redis that has forgotten everything, and its scripts. It has one clock; crashes are not its matter."""
+
+    ledger: SharedLedger
+    steps_wall = False
+
+    def __init__(self, _: Path) -> None:
+        super().__init__()
+        self._caller = _call_redis()
+        self._caller.call("FLUSHALL")
+        self.ledger = SharedLedger(self._caller, lambda: self.now_us)
+
+    def used_in(self, key: str, period: str) -> int:
+        return int(self._caller.call("HGET", month_key(key, period), "used") or 0)
+
+    def crash(self) -> None:
+        """Redis has it all, whoever dies."""
+
+    def restart(self) -> None:
+        """As a crash."""
+
+
+@cache
+def _call_redis() -> Caller:
+    """One server for all tests of this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(Caller(stack.enter_context(running_redis()).port))
