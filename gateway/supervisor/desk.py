@@ -98,6 +98,21 @@ class Desk:
                 self.endpoints.observe(message)
             case LookUp():
                 return self.ask_control(message)
+            case Once() | Keep() | Recall() | Forget():
+                return self._remember(message)
+            case Notice() if self._control is not None:
+                self._control.link.tell(message)
+            case Command() if message.name == "foresee":
+                return self._engines.foresee(message.arguments["backend"])
+            case Command() if message.name in _WORKERS_MAY:
+                return self.ask_control(message)
+            case Failed():
+                worker.fail(message.reason)
+        return None
+
+    def _remember(self, message: Once | Keep | Recall | Forget) -> Done | None:
+        """The memory that all workers share."""
+        match message:
             case Once():
                 return Done(self._recollection.add(message.key, message.ttl))
             case Keep():
@@ -107,14 +122,6 @@ class Desk:
             case Forget():
                 self._values.put(message.key, b"", 0.0)
                 self._recollection.drop(message.key)
-            case Notice() if self._control is not None:
-                self._control.link.tell(message)
-            case Command() if message.name == "foresee":
-                return self._engines.foresee(message.arguments["backend"])
-            case Command() if message.name in _WORKERS_MAY:
-                return self.ask_control(message)
-            case Failed():
-                worker.fail(message.reason)
         return None
 
     def answer_control(self, control: Child, message: Any) -> Any:
