@@ -33,11 +33,11 @@ def check_costs(config: Config) -> Iterator[Problem]:
 def _charges(config: Config) -> Iterator[tuple[str, float, str]]:
     """Each kind of request with its cost: a route, and each model on a route that leads to models."""
     for at, route in enumerate(config.routes):
-        path = f"routes[{at}].cost"
+        path, most = f"routes[{at}].cost", max(route.cost, *route.costs.values(), 0.0)
         if route.to != "models":
-            yield path, route.cost, route.path
+            yield path, most, route.path
             continue
         costs = {name: model.cost for name, model in config.models.items() if model.backend}
         if costs:
             dearest = max(costs, key=lambda name: costs[name])
-            yield path, route.cost * costs[dearest], f"{route.path} with {dearest}"
+            yield path, most * costs[dearest], f"{route.path} with {dearest}"

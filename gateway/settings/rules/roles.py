@@ -32,16 +32,12 @@ def check_roles(config: Config) -> Iterator[Problem]:
 def _role(config: Config, name: str, role: Role) -> Iterator[Problem]:
     path = f"roles.{name}"
     if isinstance(role.tier, Tier):
-        yield Problem(
-            f"{path}.tier", f"`tiers` has another tier `{name}`; name that one, or call one otherwise"
-        )
+        yield Problem(f"{path}.tier", f"`tiers` has another tier `{name}`; name that one, or call one otherwise")
     elif role.tier and role.tier not in config.tiers:
         yield Problem(f"{path}.tier", f"no tier `{role.tier}`{suggest(role.tier, config.tiers)}")
     for permission in role.may:
         if not _PERMISSION.fullmatch(permission):
-            yield Problem(
-                f"{path}.may", f"`{permission}` is no permission such as infer, traces:read, traces:* or *"
-            )
+            yield Problem(f"{path}.may", f"`{permission}` is no permission such as infer, traces:read, traces:* or *")
     for other in role.inherits:
         if other not in config.roles:
             yield Problem(f"{path}.inherits", f"no role `{other}`{suggest(other, config.roles)}")

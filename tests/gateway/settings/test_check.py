@@ -121,7 +121,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"workers": 256}, "warning: workers: 256 workers share"),
     ({"state": {"directory": "/dev/null/x"}}, "error: state.directory: /dev/null is not a directory"),
-    (_tier(by="moon"), "error: tiers.free.by: `moon` is not consumer, ip or header:"),
+    (_tier(by="moon"), "error: tiers.free.by: `moon` is not consumer, credential, project"),
     (_tier(by="header:X-Client"), "error: tiers.free.by: `header:X-Client` is not"),
     ({"tiers": {"free": {}, "größe": {}}}, "error: tiers.größe: the name stands in headers"),
     ({"tiers": {"free": {}, 'a"b': {}}}, 'error: tiers.a"b: the name stands in headers'),
