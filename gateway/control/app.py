@@ -18,6 +18,7 @@ from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError, StoreBusy
 from gateway.control.directory import Directory
 from gateway.control.fetch import Fetches
+from gateway.control.fleet import Fleet
 from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
 from gateway.control.settlement import Settlement
@@ -27,7 +28,7 @@ from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found
 from gateway.log import print_requests
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
-from gateway.settings.state import journal_folder, store_file
+from gateway.settings.state import journal_folder, read_instance, store_file
 from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
@@ -47,7 +48,11 @@ class Control:
         ingest = Ingest(store, journals, _unix_microseconds, self._log_requests)
         self._link = link
         self._config = config
-        self._follower = Follower(link, ingest, Settlement(store, _unix_microseconds))
+        settlement = Settlement(store, _unix_microseconds)
+        self._follower = follower = Follower(link, ingest, settlement)
+        if config.state.redis:
+            instance = read_instance(configure.directory)
+            follower.fleet = Fleet(config.state.redis, instance, link, settlement, follower.call)
         self._directory = Directory(store, config, _unix_microseconds)
         self._commands = Commands(store, self._directory)
         self._thread = ThreadPoolExecutor(1, "command")
@@ -55,11 +60,15 @@ class Control:
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
-        report = spawn(self._report(), "report")
+        fleet = self._follower.fleet
+        tasks = [spawn(self._report(), "report"), *([spawn(fleet.run(), "fleet")] if fleet is not None else [])]
         try:
             await self._follower.run()
         finally:
-            report.cancel()
+            for task in tasks:
+                task.cancel()
+            if fleet is not None:
+                await fleet.close()
             self._thread.shutdown()
             self._follower.close()
             self._store.reading.dispose()

@@ -13,6 +13,7 @@ from typing import TypeVar, TypeVarTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.control.fleet import Fleet
 from gateway.control.ingest import Ingest
 from gateway.control.settlement import Settlement
 from gateway.link import Done, Link, LinkClosed, Settled, StoreState
@@ -33,6 +34,7 @@ class Follower:
         self._link = link
         self._ingest = ingest
         self._settlement = settlement
+        self.fleet: Fleet | None = None  # where replicas share a ledger, it is settled there
         self._thread = ThreadPoolExecutor(1, "ingest")
         self._wake = asyncio.Event()
         self._draining = False
@@ -61,7 +63,7 @@ class Follower:
 
     async def tell(self, writer: str) -> None:
         """The ledger waits for this writer: tell it again where its totals are known, else soon."""
-        totals = await self._call(self._settlement.totals, writer)
+        totals = await self.call(self._settlement.totals, writer)
         if totals is not None:
             self._link.tell(Settled(writer, totals))
         self._wake.set()
@@ -82,16 +84,19 @@ class Follower:
         self._ingest.close()
 
     async def _take(self) -> bool:
-        busy = await self._call(self._ingest.step)
+        busy = await self.call(self._ingest.step)
         for writer in self._ingest.sealed():
-            totals = await self._call(self._settlement.totals, writer)
+            totals = await self.call(self._settlement.totals, writer)
+            if self.fleet is not None and not await self.fleet.settle(writer, totals or ()):
+                continue  # Redis is down
             answer = await self._link.call(Settled(writer, totals or ()))
             if isinstance(answer, Done):
-                await self._call(self._settlement.settle, writer)
-                await self._call(self._ingest.reload)
+                await self.call(self._settlement.settle, writer)
+                await self.call(self._ingest.reload)
         return busy
 
-    async def _call(self, function: Callable[[*A], T], *arguments: *A) -> T:
+    async def call(self, function: Callable[[*A], T], *arguments: *A) -> T:
+        """Run `function` on the thread of `ingest` and `settlement`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def _pause(self) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from gateway.control.store import Store
 from gateway.control.tables import writer_usage, writers
 
 Totals = tuple[tuple[str, str, int], ...]  # (quota key, period, milli-units)
 
-_REMEMBER = 24 * 3600 * 1_000_000  # microseconds for which a settled writer's figures are kept
+_REMEMBER = 67 * 86_400 * 1_000_000  # microseconds for which a settled writer's figures are kept: as long as its months
 
 
 class Settlement:
@@ -34,8 +34,18 @@ class Settlement:
             rows = connection.execute(usage.where(writer_usage.c.writer == writer))
             return tuple((quota_key, period, units) for quota_key, period, units in rows)
 
+    def settled(self) -> dict[tuple[str, str], int]:
+        """What all settled writers spent, by (quota key, period)."""
+        columns = writer_usage.c.quota_key, writer_usage.c.period
+        rows = select(*columns, func.sum(writer_usage.c.units)).join(writers, writers.c.writer == writer_usage.c.writer)
+        with self._store.reading.connect() as connection:
+            found = connection.execute(
+                rows.where(writers.c.state == "settled", writers.c.lost == 0).group_by(*columns)
+            ).all()
+        return {(quota_key, period): int(units) for quota_key, period, units in found}
+
     def settle(self, writer: str) -> None:
-        """The ledger has taken the totals: the files may go now, the figures in a day."""
+        """The ledger has taken the totals: the files may go now, the figures when their months are long over."""
         now = self._clock()
         old = select(writers.c.writer).where(writers.c.state == "settled", writers.c.changed < now - _REMEMBER)
         with self._store.writing.begin() as connection:

@@ -32,6 +32,7 @@ class Script:
 
 LEDGER = Script("redis.lua")
 MONTH = Script("month.lua")
+FLEET = Script("fleet.lua")
 
 
 def limit_key(limit: Limit, period: str) -> str:

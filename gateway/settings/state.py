@@ -5,6 +5,7 @@ tollkeeper.sock    commands to the running gateway, mode 0600
 journal/           one file per worker, until its records are in the store
 store.sqlite       keys, consumers, traces
 ledger.log, ledger.snapshot
+instance           the name of this replica among those that share a Redis, for ever
 engines.json       processes of engines, to end leftovers of a crash
 demo-keys.json     the keys of `demo: true`, mode 0600
 logs/              what the engines say
@@ -14,6 +15,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -75,6 +77,16 @@ def write_private(path: str, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def read_instance(directory: str) -> str:
+    """The name of this replica, made when it is first asked for."""
+    path = os.path.join(directory, "instance")
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+        return file.read().strip()
+    name = secrets.token_hex(8)
+    write_private(path, f"{name}\n")
+    return name
 
 
 def journal_folder(directory: str) -> str:
