@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.option import Place, place_options
+from gateway.cli.option import Place, key_option, place_options
 from gateway.cli.session import NotRunning, Refused, ask
 from gateway.cli.table import draw
 
@@ -16,7 +16,7 @@ _PROMPT = [{"role": "user", "content": "Hello"}]
 
 @click.command()
 @place_options
-@click.option("--key", envvar="TOLLKEEPER_KEY", default="", help="Of the caller; - reads it from standard input.")
+@key_option
 @click.option("--model", default="", help="The body's model; without --body a short chat is made up.")
 @click.option("--body", default="", help="JSON, or @FILE.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="One more; may be repeated.")
@@ -33,10 +33,9 @@ def explain(
     A worker of the running gateway rehearses it: nothing is sent, charged or logged. The exit code is 0 if the request
     would be served, and 1 if it would be refused.
     """
-    secret = click.get_text_stream("stdin").readline().strip() if key == "-" else key
     content = _read_body(body, model)
     question = {
-        "method": method.upper(), "path": path, "headers": _assemble(headers, secret, content), "body": content,
+        "method": method.upper(), "path": path, "headers": _assemble(headers, key, content), "body": content,
         "peer": peer,
     }  # fmt: skip
     try:

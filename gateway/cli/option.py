@@ -1,6 +1,7 @@
 """Arguments that several commands share, and the gateway they speak of."""
 
 import functools
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -54,6 +55,16 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     file = click.option("--config", "-c", envvar="TOLLKEEPER_CONFIG", default=_FILE, show_default=True)
     return file(state(invoke))
+
+
+def key_option(command: F) -> F:
+    """`--key` of a caller. An argument can be read by every process of the machine: there are two better ways."""
+    told = "Of the caller; - reads it from standard input, so that no process list shows it."
+    return click.option("--key", envvar="TOLLKEEPER_KEY", default="", callback=_read_key, help=told)(command)
+
+
+def _read_key(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    return sys.stdin.readline().strip() if value == "-" else value
 
 
 def read_moment(ctx: click.Context, parameter: click.Parameter, value: str) -> float:

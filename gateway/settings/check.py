@@ -11,6 +11,7 @@ from gateway.settings.rules.addresses import check_addresses
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
+from gateway.settings.rules.fleet import check_fleet
 from gateway.settings.rules.limits import check_limits
 from gateway.settings.rules.machine import check_machine
 from gateway.settings.rules.money import check_prices
@@ -27,7 +28,7 @@ from gateway.settings.schema import Config
 _RULES = (
     check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
     check_limits,
-    check_prices, check_patterns, check_exposure, check_redis,
+    check_prices, check_patterns, check_exposure, check_fleet, check_redis,
 )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """The shape of the configuration file: frozen Structs that refuse unknown keys. The Struct is the schema.
 
-Durations are seconds, sizes are bytes (`units`). What a plugin or an engine wants for itself stays plain data here
-(`plugins`, `Backend.engine`): its own `Settings` is applied by the loader.
+Durations are seconds, sizes bytes (`units`). What plugins and engines want for themselves is plain data here.
 """
 
 from typing import Annotated, Any, Literal
@@ -73,6 +72,7 @@ class Timeouts(Section, frozen=True):
 class State(Section, frozen=True):
     directory: str = "./var"  # journal, store, ledger
     redis: str = ""  # a URL: rates and months are kept there, for all replicas; empty: by this one for itself
+    replicas: Count = 1  # how many gateways serve this file
 
 
 class Cap(Section, frozen=True):

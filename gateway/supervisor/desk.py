@@ -102,10 +102,8 @@ class Desk:
                 return self._remember(message)
             case Notice() if self._control is not None:
                 self._control.link.tell(message)
-            case Command() if message.name == "foresee":
-                return self._engines.foresee(message.arguments["backend"])
-            case Command() if message.name in _WORKERS_MAY:
-                return self.ask_control(message)
+            case Command():
+                return self._obey(message)
             case Failed():
                 worker.fail(message.reason)
         return None
@@ -123,6 +121,12 @@ class Desk:
                 self._values.put(message.key, b"", 0.0)
                 self._recollection.drop(message.key)
         return None
+
+    def _obey(self, command: Command) -> Any:
+        """What workers may ask to be done."""
+        if command.name == "foresee":
+            return self._engines.foresee(command.arguments["backend"])
+        return self.ask_control(command) if command.name in _WORKERS_MAY else None
 
     def answer_control(self, control: Child, message: Any) -> Any:
         match message:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import aiohttp
 import click
@@ -27,15 +28,18 @@ from gateway.cli.loadtest.target import (
 )
 from gateway.cli.loadtest.throughput import Throughput
 from gateway.cli.loadtest.validation import Validation
+from gateway.cli.option import key_option
 
-_CHECKS = {check.name: check for check in (Validation, Concurrency, Limits, Throughput)}
+_CHECKS: dict[str, Callable[[Caller, Purse], Check]] = {
+    "validation": Validation, "concurrency": Concurrency, "limits": Limits, "throughput": Throughput,
+}  # fmt: skip
 _STYLES = {"ok": "green", "FAILED": "bold red", "skipped": "yellow", "": ""}
 _INTERRUPTED = 130  # as shells tell it
 
 
 @click.command()
 @click.argument("url")
-@click.option("--key", envvar="TOLLKEEPER_KEY", default="", help="Of the caller; - reads it from standard input.")
+@key_option
 @click.option("--model", default="", help="What to ask for [the first that /v1/models lists].")
 @click.option("--path", default="/v1/chat/completions", show_default=True, help="Of chat completions.")
 @click.option(
@@ -62,8 +66,7 @@ def loadtest(
         raise click.UsageError(f"{url} is not this machine: say --yes if you may put load on it")
     if not heavy and (seconds > SECONDS or connections > CONNECTIONS or requests > REQUESTS):
         raise click.UsageError(f"more than {SECONDS} s, {CONNECTIONS} connections or {REQUESTS} requests: say --heavy")
-    secret = click.get_text_stream("stdin").readline().strip() if key == "-" else key
-    target = Target(url.rstrip("/").removesuffix("/v1"), secret, model, seconds, connections, path)
+    target = Target(url.rstrip("/").removesuffix("/v1"), key, model, seconds, connections, path)
     checks: list[Check] = []
     interrupted = False
     try:
@@ -109,4 +112,4 @@ def _print(target: Target, rows: Sequence[Row]) -> None:
     table = Table("check", "what", "result", "detail", title=f"{target.url}, {target.connections} connections")
     for row in rows:
         table.add_row(row.check, row.what, Text(row.result, _STYLES[row.result]), Text(row.detail))
-    Console(width=None if click.get_text_stream("stdout").isatty() else 140).print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
