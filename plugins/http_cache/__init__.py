@@ -17,8 +17,9 @@ same role and scope. Between users an upstream that sends Cache-Control must say
 and min-fresh may renew it; only-if-cached refuses where nothing is (1810). A method that changes things drops what its
 caller's tenant has of the path in this worker.
 
-Place it behind authentication and acl, since a hit ends the chain, and behind plugins that change answers; before the
-quota a hit costs nothing, behind it as much as a miss. Its routes' answers are held whole, but for streams of events.
+Place it behind authentication and acl, since a hit ends the chain, and behind plugins that change answers: what they
+made of one is kept, and given to them again. Before the quota a hit costs nothing, behind it as much as a miss. The
+answers of its routes are held whole, but for streams of events.
 """
 
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class Settings(BaseSettings, frozen=True):
 class Plugin(BasePlugin[Settings]):
     place = "answer"
     buffers = True
+    place = "answer"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

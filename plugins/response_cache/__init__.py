@@ -18,8 +18,8 @@ no-store counts: a POST is not kept by the rules of HTTP (RFC 9111, 3) but by th
 
 Place it behind authentication and acl, for a hit ends the chain; before the quota a hit costs nothing, behind it units
 are kept unless `keep_units: false`. A hit counts no tokens, unless `keep_tokens: true` counts them as if they had been
-made. Plugins that change answers belong behind it: they run again on what is replayed. `tenant: all` lets everybody
-find out whether somebody has asked the same.
+made. What other plugins made of an answer is kept, and given to them again. `tenant: all` lets everybody find out
+whether somebody has asked the same.
 """
 
 from fnmatch import fnmatchcase
@@ -62,6 +62,7 @@ class Settings(BaseSettings, frozen=True):
 class Plugin(BasePlugin[Settings]):
     place = "answer"
     needs = "model"
+    place = "answer"
 
     async def start(self, services: Services) -> None:
         settings, clock = self.settings, services.clock

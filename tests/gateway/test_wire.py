@@ -9,7 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.wire import Usage, encode_object, find_usage, is_deeper, parse_object, read_event, read_usage
+from gateway.wire import (
+    Usage,
+    encode_object,
+    find_usage,
+    is_deeper,
+    parse_object,
+    read_directives,
+    read_event,
+    read_seconds,
+    read_usage,
+)
 
 DEPTH = 64
 LONE = '{"a":"\\ud800"}'  # stdlib takes it, RFC 8259 (8.2) calls it unpredictable
@@ -235,3 +245,35 @@ def test_an_event_tells_usage_choices_and_error() -> None:
     assert failed is not None and failed.error == {"message": "boom"}
     assert read_event(b"[DONE]") is None
     assert read_event(b"\xff") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "directives"),
+    [
+        ([], {}),
+        ([b""], {}),
+        ([b" , ,"], {}),
+        ([b"no-cache"], {"no-cache": ""}),
+        ([b"Max-Age=5 ,no-store"], {"max-age": "5", "no-store": ""}),
+        ([b"max-age=5, max-age=9", b"max-age=7"], {"max-age": "5"}),
+        ([b'private="a, no-store", x="b\\"c"'], {"private": "a, no-store", "x": 'b\\"c'}),
+        ([b"public", b"s-maxage = 9"], {"public": "", "s-maxage": "9"}),
+    ],
+)
+def test_directives_of_cache_control(fields: list[bytes], directives: dict[str, str]) -> None:
+    assert read_directives(fields) == directives
+
+
+@pytest.mark.parametrize("piece", [b",", b" ", b'a="', b"a=", b'a="\\', b'="\\"', b'"', b"=,"])
+def test_no_cache_control_takes_long(piece: bytes) -> None:
+    began = time.perf_counter()
+    read_directives([piece * (32_768 // len(piece))])
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("", None), ("5", 5), ("05", 5), ("-1", None), ("1.5", None), ("\u0661", None), ("9" * 5000, 2**31)],
+)
+def test_delta_seconds(text: str | None, seconds: int | None) -> None:
+    assert read_seconds(text) == seconds

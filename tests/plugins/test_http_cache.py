@@ -441,6 +441,21 @@ async def test_a_hit_in_front_of_the_quota_costs_nothing(scene: Scene) -> None:
     assert [row.units for row in scene.stage.closed()] == [1000, 0, 0]
 
 
+async def test_tags_are_of_what_the_client_gets(scene: Scene) -> None:
+    text = DOCUMENT.replace("{http_cache: {%s}}", "field_select, {http_cache: {%s}}")
+    upstream = await scene.stage.upstream(good('etag: "own"', body=b'{"a":1,"b":2}'))
+    await scene.stage.start(text % ("store: true", upstream))
+    tags = set()
+    for path, body in (("/plain/x?fields=a", b'{"a":1}'), ("/plain/x?fields=b", b'{"b":2}'), ("/plain/x", None)):
+        answers = [await scene.ask(path=path) for _ in range(2)]
+        assert [answered.header("x-cache-status") for answered in answers] == ["miss", "hit"]
+        assert answers[0].body == answers[1].body == (body or b'{"a":1,"b":2}')
+        (tag,) = {answered.header("etag") for answered in answers}
+        assert tag is not None and (await scene.ask(path=path, if_none_match=tag)).status == 304
+        tags.add(tag)
+    assert len(tags) == 3 and '"own"' in tags
+
+
 def test_headers_are_one_line() -> None:
     with pytest.raises(ValueError, match="one line"):
         Settings(cache_control="a\r\nb: c")

@@ -2,16 +2,26 @@
 
 import asyncio
 import json
+import time
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.exchange import Credential
+from gateway.relay.services import Clock
 from plugins.response_cache import Settings
+from plugins.response_cache.draft import Draft
+from plugins.response_cache.entry import Entry, decode_entry, encode_entry
+from plugins.response_cache.store import Store
+from plugins.response_cache.workers import Workers
 from tests.gateway.http.peers import RawClient, eventually
 from tests.gateway.relay.stage import KEY, Answered, Stage, chunked, ok, read_answer
 
+wall = Clock.wall
 SECOND, LAB, OTHER = "second-key-of-acme", "key-of-acmes-lab-1", "key-of-umbrella-01"
 DOCUMENT = """
 plugins: [key_auth, {response_cache: {%s}}, quota]
@@ -401,6 +411,159 @@ async def test_waiting_is_told_as_waiting(stage: Stage) -> None:
         await read_answer(client)
     row = next(row for row in stage.closed() if row.outcome == "answered")
     assert row.queue_us > 30_000 and row.overhead_us < 30_000
+
+
+# --- several workers
+
+
+class SharedMemory:
+    """What all workers know together, without a supervisor."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.said: set[bytes] = set()
+        self.is_down = False
+
+    async def get(self, key: bytes) -> bytes | None:
+        await asyncio.sleep(0)
+        return None if self.is_down else self.values.get(key)
+
+    async def put(self, key: bytes, value: bytes, ttl: float) -> None:
+        await asyncio.sleep(0)
+        assert 0 < ttl <= 600
+        self.values[key] = value
+
+    async def remove(self, key: bytes) -> None:
+        await asyncio.sleep(0)
+        self.said.discard(key)
+        self.values.pop(key, None)
+
+    async def add(self, key: bytes, ttl: float) -> bool:
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise ConnectionError
+        is_new = key not in self.said
+        self.said.add(key)
+        return is_new
+
+
+def workers(shared: SharedMemory) -> list[Workers]:
+    return [Workers(shared, time.monotonic, wall) for _ in range(2)]
+
+
+def draft() -> Draft:
+    return Draft(b"key", None, 1000)
+
+
+ENTRY = Entry(wall(), ((b"content-type", b"application/json"),), ANSWER, (5, 7, 0, "counted"))
+
+
+async def test_one_worker_asks_and_the_others_look_for_its_answer() -> None:
+    first, second = workers(SharedMemory())
+    leading, following = draft(), draft()
+    assert await first.claim(leading, 5) == (None, False) and leading.locked
+    looking = asyncio.ensure_future(second.claim(following, 5))
+    await asyncio.sleep(0.03)
+    assert not looking.done()
+    await first.publish(leading, ENTRY, 600)
+    assert await looking == (ENTRY, True) and not following.locked
+    assert await first.claim(draft(), 5) == (ENTRY, False)
+
+
+async def test_a_worker_that_failed_leaves_the_lead_to_another() -> None:
+    first, second = workers(SharedMemory())
+    leading, following = draft(), draft()
+    await first.claim(leading, 5)
+    looking = asyncio.ensure_future(second.claim(following, 5))
+    await asyncio.sleep(0.03)
+    await first.publish(leading, None, 600)
+    assert await looking == (None, True) and following.locked
+
+
+async def test_an_answer_that_comes_in_between_is_not_asked_for_again() -> None:
+    shared = SharedMemory()
+    first, second = workers(shared)
+    leading, following = draft(), draft()
+    await first.claim(leading, 5)
+    shared.values.clear()
+
+    async def publish_at_once(key: bytes) -> bytes | None:
+        shared.get = SharedMemory.get.__get__(shared)  # type: ignore[method-assign]
+        await first.publish(leading, ENTRY, 600)
+        return None  # it was not there yet when this was asked
+
+    shared.get = publish_at_once  # type: ignore[method-assign]
+    assert await second.claim(following, 5) == (ENTRY, False)
+    await second.publish(following, None, 600)
+    assert not shared.said
+
+
+@pytest.mark.parametrize("is_down", [True, False])
+async def test_nobody_waits_for_ever_for_another_worker(is_down: bool) -> None:
+    shared = SharedMemory()
+    first, second = workers(shared)
+    await first.claim(draft(), 5)
+    shared.is_down = is_down
+    entry, _ = await second.claim(draft(), 0.02)
+    assert entry is None
+
+
+def test_an_entry_of_another_version_is_none() -> None:
+    assert decode_entry(encode_entry(ENTRY)) == ENTRY
+    assert decode_entry(b"\x91\x01") is decode_entry(b"") is decode_entry(None) is None
+
+
+async def pieces(body: bytes) -> list[bytes]:
+    reply = Entry(0.0, ((b"content-type", b"text/event-stream"),), body, (0, 0, 0, "none")).replay(0.0, True)
+    assert isinstance(reply.body, AsyncIterator)
+    return [piece async for piece in reply.body]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 1000])
+@pytest.mark.parametrize("rest", [b"", b"data: [DONE]"])
+async def test_a_stream_is_replayed_in_pieces_of_whole_events(count: int, rest: bytes) -> None:
+    events = [b"data: %d\n\n" % number for number in range(count)]
+    body = b"".join(events) + rest
+    got = await pieces(body)
+    assert b"".join(got) == body and len(got) <= 66
+    assert all(piece.endswith(b"\n\n") for piece in got[:-1])
+    if count < 64:
+        assert got == [*events, rest][: len(events) + bool(rest)], "a short one event by event"
+
+
+# --- the store of one worker
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000), st.sampled_from([0.0, 1.0, 9.0]), st.floats(0, 2)))
+)
+def test_the_store_keeps_to_its_size(steps: list[tuple[str, int, float, float]]) -> None:
+    now, grown, latest = 0.0, 0, {}
+
+    def grew(by: int) -> None:
+        nonlocal grown
+        grown += by
+
+    store = Store(lambda: now, 4000, grew)
+    for name, size, ttl, passes in steps:
+        now += passes
+        entry = Entry(now, (), b"x" * size, (0, 0, 0, "none"))
+        store.put(name.encode(), entry, ttl)
+        latest[name] = (entry, now + ttl)
+        assert store.size == grown == sum(kept.size for _, kept in store._entries.values()) <= 4000
+        for known, (made, ends) in latest.items():
+            assert store.get(known.encode()) in ((None, made) if now < ends else (None,))
+    store.clear()
+    assert store.size == grown == 0
+
+
+def test_what_was_used_longest_ago_goes_first() -> None:
+    store = Store(lambda: 0.0, 3 * ENTRY.size, lambda _: None)
+    for key in (b"a", b"b", b"c"):
+        store.put(key, ENTRY, 9)
+    store.get(b"a")
+    store.put(b"d", ENTRY, 9)
+    assert [key for key in (b"a", b"b", b"c", b"d") if store.get(key)] == [b"a", b"c", b"d"]
 
 
 # --- settings

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.link import Command, Done, Failed, Link
+from gateway.link import Command, Done, Failed, Forget, Keep, Link, Once, Recall
 from gateway.memory import MemoryCache
 from gateway.metrics import Board, Reader, make_board_file
-from gateway.relay.services import Clock, Fetcher, Meter
+from gateway.relay.services import Clock, Fetcher, LocalShared, Meter
 
 
 def cache(entries: int = 3, size: int = 100) -> tuple[MemoryCache, list[float]]:
@@ -106,6 +106,23 @@ async def wire() -> AsyncIterator[Wire]:
     yield wire
     wire.near.close()
     wire.far.close()
+
+
+async def test_shared_memory_is_the_supervisors(wire: Wire) -> None:
+    shared = LocalShared(await wire.connect())
+    await shared.put(b"k", b"v", 5.0)
+    await shared.remove(b"k")
+    wire.answer = Done(b"v")
+    assert await shared.get(b"k") == b"v"
+    wire.answer = Done(True)
+    assert await shared.add(b"k", 5.0)
+    assert wire.asked == [Keep(b"k", b"v", 5.0), Forget(b"k"), Recall(b"k"), Once(b"k", 5.0)]
+    wire.near.close()
+    await asyncio.sleep(0.01)
+    assert await shared.get(b"k") is None
+    await shared.put(b"k", b"v", 5.0)
+    with pytest.raises(ConnectionError):
+        await shared.add(b"k", 5.0)
 
 
 async def test_documents_are_fetched_by_control(wire: Wire) -> None:

@@ -20,12 +20,16 @@ from gateway.link import (
     Command,
     Done,
     Failed,
+    Forget,
     Found,
     Gone,
+    Keep,
     Link,
     LookUp,
     Observation,
+    Once,
     Peek,
+    Recall,
     Release,
     Settled,
     StoreState,
@@ -131,6 +135,18 @@ async def test_a_peek_changes_nothing(office: Office) -> None:
         answer = await worker.call(Peek(ASK))
         assert isinstance(answer, Grant) and answer.standings[0].remaining == 2000
     assert (log.read_bytes() if log.exists() else b"") == before
+
+
+async def test_what_one_worker_keeps_all_recall(office: Office) -> None:
+    first, second = await office.peer("w1"), await office.peer("w2")
+    assert await second.call(Recall(b"k")) == Done(None)
+    first.far.tell(Keep(b"k", b"v", 60.0))
+    assert await first.call(Recall(b"k")) == Done(b"v") == await second.call(Recall(b"k"))
+    assert await first.call(Once(b"k", 60.0)) == Done(True)
+    assert await second.call(Once(b"k", 60.0)) == Done(False)
+    second.far.tell(Forget(b"k"))
+    assert await second.call(Recall(b"k")) == Done(None)
+    assert await second.call(Once(b"k", 60.0)) == Done(True)
 
 
 async def test_leases_come_back(office: Office) -> None:

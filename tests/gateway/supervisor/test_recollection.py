@@ -22,6 +22,14 @@ def test_a_key_is_new_once_until_its_end() -> None:
     assert memory.add(b"a", 10)
 
 
+def test_what_is_dropped_is_new_again() -> None:
+    memory = Recollection(Time())
+    memory.drop(b"a")
+    assert memory.add(b"a", 10)
+    memory.drop(b"a")
+    assert memory.add(b"a", 10) and not memory.add(b"a", 10)
+
+
 def test_the_oldest_is_forgotten_first() -> None:
     memory = Recollection(Time(), most=2)
     assert [memory.add(key, 10) for key in (b"a", b"b", b"c")] == [True] * 3
