@@ -191,8 +191,8 @@ class Stage:
 
     def used(self) -> int:
         """Milli-units of the month that acme has used."""
-        book = self.supervisor.ledger._book
-        return sum(units for (key, _), units in book._used.items() if key == "{consumer:acme}:month")
+        counters = self.supervisor.ledger._book.counters
+        return sum(counters.used(name) for name in counters.names() if name[0] == "{consumer:acme}:month")
 
     def inflight(self) -> float:
         return sum(sum(slots) for series, slots in self._reader.read().items() if series[0] == "inflight")
