@@ -121,4 +121,6 @@ def _place(place: dict[str, Any]) -> Iterator[str]:
 def _answer(told: dict[str, Any]) -> str:
     if told["verdict"] == "sent on":
         return "what the model server says"
+    if told["status"] is None:
+        return "the gateway's own; it would change something, so it was not asked for"
     return f"{told['status']}" + (f", error {told['error']}: {told['message']}" if "error" in told else "")

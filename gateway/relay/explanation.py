@@ -219,6 +219,8 @@ def _tell(exchange: Exchange, done: Rehearsal, place: dict[str, Any], optional: 
         if reply.status not in _FRAMELESS:
             headers.append("Content-Length" if isinstance(reply.body, bytes) else "Transfer-Encoding")
         return told | {"verdict": "answered", "status": reply.status, "headers": [*headers, "Date"]}
+    if "backend" not in place:
+        return told | {"verdict": "answered", "status": None, "headers": headers}
     return told | {"verdict": "sent on", "status": None, "headers": [*headers, *_later(exchange, optional)]}
 
 
