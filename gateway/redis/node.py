@@ -146,8 +146,9 @@ class Node:
         if connection is not None and connection.overdue() > _OVERDUE:
             connection.abort()
         if connection is None or connection.closed:
-            connection = self._connection = Connection(self._lose)
+            connection = Connection(self._lose)
             greetings = await self._connect(connection)
+            self._connection = connection
         else:
             greetings = ()
         probe = pack(("EVAL", _PROBE, 1, self.probe_key))
