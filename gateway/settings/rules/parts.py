@@ -26,6 +26,7 @@ def check_parts(config: Config) -> Iterator[Problem]:
             is_broken = is_broken or bool(broken)
         if not broken:
             yield from _identity(route, chain, path)
+            yield from _permission(route, chain, path)
     if not is_broken:
         yield from check_use(config, chains)
 
@@ -63,6 +64,13 @@ def _identity(route: Route, chain: Chain, path: str) -> Iterator[Problem]:
         yield Problem(path, message)
     else:
         yield Problem(path, "nobody is ever identified here: no plugin of its chain authenticates", "warning")
+
+
+def _permission(route: Route, chain: Chain, path: str) -> Iterator[Problem]:
+    """What is not the default was meant to keep somebody out."""
+    if route.permission in ("", Route(path="").permission) or any(plugin.authorizes for _, plugin in chain):
+        return
+    yield Problem(f"{path}.permission", "nobody asks for it: no plugin of the route's chain authorizes, such as `acl`")
 
 
 def _below(path: str, error: ConfigError) -> Iterator[Problem]:

@@ -1,19 +1,23 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
 import pytest
 from sqlalchemy import select
 
 from gateway.control.command import Commands
 from gateway.control.consumer import Consumer, DirectoryError
-from gateway.control.directory import Directory, NewKey
+from gateway.control.directory import LONGEST_OVERLAP, Directory, NewKey
 from gateway.control.store import Store
 from gateway.control.tables import keys
 from gateway.exchange import Credential
 from gateway.settings import schema
 from gateway.settings.key import digest, key_id, make_key
-from gateway.settings.schema import Config, Tier
+from gateway.settings.schema import Config, Role, Tier
 from tests.gateway.control.records import NOON
 
 CONFIG = Config(
     tiers={"free": Tier(), "pro": Tier()},
+    roles={"developer": Role(tier="pro", may=("infer",)), "guest": Role()},
     consumers={"filed": schema.Consumer(tier="pro", project="search", models=("qwen*",), routes=("/v1/*",))},
 )
 
@@ -131,6 +135,61 @@ def test_rotation_never_prolongs_a_key(directory: Directory, hand: Hand) -> None
     hand.now += 11_000_000
     with pytest.raises(DirectoryError, match="ended"):
         directory.rotate(new["id"])
+
+
+def test_a_key_is_rotated_once_however_many_ask(directory: Directory) -> None:
+    """Two of its holders at the same moment get one new key, and one of them a refusal (S06)."""
+    old = directory.new_key(NewKey("acme", "free")).data["id"]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(directory.rotate, old, 60.0) for _ in range(8)]
+    made = [one.result().data["id"] for one in asked if one.exception() is None]
+    assert len(made) == 1
+    assert {str(error) for one in asked if (error := one.exception())} == {
+        f"key {old} was rotated already, to {made[0]}; rotate that one"
+    }
+    assert {row["id"]: row["successor"] for row in directory.list_keys().data} == {old: made[0], made[0]: ""}
+
+
+def test_a_holder_rotates_his_own_key_and_no_other(directory: Directory, store: Store, hand: Hand) -> None:
+    mine, theirs = (directory.new_key(NewKey(name, "free")).data["id"] for name in ("acme", "other"))
+    namesake = schema.Consumer(tier="free", keys=(schema.Key(sha256="0" * 64, id=mine),))
+    for id, consumer, overlap, reason in (
+        (theirs, "acme", 0.0, "none of the store's"),
+        ("filed-key", "acme", 0.0, "no key filed-key"),
+        (mine, "acme", -1.0, "overlap"),
+        (mine, "acme", LONGEST_OVERLAP + 1.0, "overlap"),
+    ):
+        with pytest.raises(DirectoryError, match=reason):
+            directory.rotate_own(id, consumer, overlap)
+    filed = msgspec.structs.replace(CONFIG, consumers={"acme": namesake})
+    with pytest.raises(DirectoryError, match="none of the store's"):  # it is the file's key that he used
+        Directory(store, filed, hand).rotate_own(mine, "acme", 0.0)
+    assert directory.rotate_own(mine, "acme", 5.0).data["consumer"] == "acme"
+
+
+def test_roles_methods_and_addresses_of_the_stores_consumers(directory: Directory) -> None:
+    consumer = Consumer("acme", role="developer", methods=("GET", "POST"), addresses=("10.0.0.0/8",))
+    assert directory.consumers.set(consumer).data["tier"] == "pro", "the role's"
+    key = directory.new_key(NewKey("acme", methods=("POST", "PUT"))).data["key"]
+    found = directory.look_up(digest(key))
+    assert found is not None
+    assert (found.role, found.tier, found.methods, found.addresses) == ("developer", "pro", ("POST",), ("10.0.0.0/8",))
+    with pytest.raises(DirectoryError, match="role developer"):
+        directory.new_key(NewKey("acme", role="guest"))
+
+
+@pytest.mark.parametrize(
+    ("consumer", "reason"),
+    [
+        (Consumer("acme"), "needs one of the tiers"),
+        (Consumer("acme", role="guest"), "needs one of the tiers"),
+        (Consumer("acme", "free", role="ghost"), "no role 'ghost'; roles are developer, guest"),
+        (Consumer("acme", "free", addresses=("10.0.0.1/8",)), "not a network"),
+    ],
+)
+def test_consumers_that_cannot_be(directory: Directory, consumer: Consumer, reason: str) -> None:
+    with pytest.raises(DirectoryError, match=reason):
+        directory.consumers.set(consumer)
 
 
 def test_a_consumer_is_changed_and_removed_with_its_keys(directory: Directory) -> None:

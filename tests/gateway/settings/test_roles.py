@@ -46,6 +46,10 @@ def test_a_sound_file_has_no_problems() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (
+            "backends: {b: {echo: }}\nplugins: [key_auth]\nroutes: [{path: /x, to: b, permission: a:b}]",
+            "routes[0].permission: nobody asks for it",
+        ),
         ("roles: {a: {tier: fre}}", "roles.a.tier: no tier `fre`, did you mean `free`?"),
         ("roles: {free: {tier: {rate: 1/s}}}", "roles.free.tier: `tiers` has another tier `free`"),
         ("roles: {a: {may: [Infer]}}", "roles.a.may: `Infer` is no permission"),
