@@ -34,6 +34,8 @@ from gateway.wire import read_directives, read_seconds
 from plugins.http_cache.condition import Validators, judge
 from plugins.http_cache.stored import Shelf, Stored, find_lifetime, make_key, name_tenant, vary_names
 
+Visit = tuple[bytes, Credential | None]  # a request that missed: its key, and whose it was then
+
 _NAME = "http_cache"
 _SAFE = frozenset(("GET", "HEAD"))
 _KEPT_BY_304 = frozenset((b"etag", b"cache-control", b"content-location", b"date", b"expires", b"vary", b"age"))
@@ -84,6 +86,7 @@ class Plugin(BasePlugin[Settings]):
         is_renewal = "no-cache" in told or (not told and head.get(b"pragma") == b"no-cache")
         if stored is not None and not is_renewal and self._will_do(stored, told):
             self._tell(exchange, "hit")
+            exchange.notes[self] = stored
             age = stored.age(self._wall())
             return Reply(200, [*stored.headers, (b"age", b"%d" % age)], stored.body)
         self._tell(exchange, "bypass" if is_renewal else "miss")
@@ -104,16 +107,11 @@ class Plugin(BasePlugin[Settings]):
             self._label(exchange, reply)
         if reply.status != 200 or not isinstance(reply.body, bytes) or reply.is_stream:
             return
-        visit: tuple[bytes, Credential | None] | None = exchange.notes.get(self)
-        now = self._wall()
-        names = vary_names(reply)  # before ours, which is for the caches of clients
-        is_small = len(reply.body) <= self.settings.entry
-        lifetime = self._find_lifetime(exchange, reply, now) if visit is not None and is_small else 0.0
-        if self.settings.etag and is_small and reply.get(b"etag") is None and _has_body(exchange):
-            reply.headers.append((b"etag", b'"%b"' % sha256(reply.body).hexdigest().encode()))
-        self._label(exchange, reply)
-        if visit is not None and names is not None and lifetime > 0 and visit[1] is exchange.credential:
-            self._shelf.put(visit[0], exchange.head, names, _keep(reply, reply.body, lifetime, now), now)
+        now, visit = self._wall(), exchange.notes.get(self)
+        if isinstance(visit, Stored):
+            _restore(reply, visit)
+        else:
+            self._finish(exchange, reply, reply.body, visit, now)
         verdict = judge(exchange.head, Validators(reply.get(b"etag"), reply.get(b"last-modified")), now)
         if verdict == 412:
             raise GatewayError(1402, details={"etag": (reply.get(b"etag") or b"").decode("latin-1")})
@@ -145,6 +143,17 @@ class Plugin(BasePlugin[Settings]):
             if exchange.head.get(name) is not None:
                 exchange.replaced[name] = None
 
+    def _finish(self, exchange: Exchange, reply: Reply, body: bytes, visit: Visit | None, now: float) -> None:
+        """Add what is missing, and keep the answer if it may be kept."""
+        names = vary_names(reply)  # before ours, which is for the caches of clients
+        is_small = len(body) <= self.settings.entry
+        lifetime = self._find_lifetime(exchange, reply, now) if visit is not None and is_small else 0.0
+        if self.settings.etag and is_small and reply.get(b"etag") is None and _has_body(exchange):
+            reply.headers.append((b"etag", b'"%b"' % sha256(body).hexdigest().encode()))
+        self._label(exchange, reply)
+        if visit is not None and names is not None and lifetime > 0 and visit[1] is exchange.credential:
+            self._shelf.put(visit[0], exchange.head, names, _keep(reply, body, lifetime, now), now)
+
     def _find_lifetime(self, exchange: Exchange, reply: Reply, now: float) -> float:
         is_between_users = self.settings.tenant == "all" and exchange.credential is not None
         return find_lifetime(reply, self._find_ttl(exchange), is_between_users, now)
@@ -171,6 +180,13 @@ def _keep(reply: Reply, body: bytes, lifetime: float, now: float) -> Stored:
     """The answer with the age that the upstream gave it (RFC 9111, 4.2.3)."""
     age = read_seconds((reply.get(b"age") or b"").decode("latin-1")) or 0
     return Stored(now - age, lifetime, [field for field in reply.headers if field[0] != b"age"], body)
+
+
+def _restore(reply: Reply, stored: Stored) -> None:
+    """Another plugin may have weakened the tag of what it has changed already, and not changed again."""
+    if reply.body == stored.body:
+        reply.headers = [field for field in reply.headers if field[0] != b"etag"]
+        reply.headers += [field for field in stored.headers if field[0] == b"etag"]
 
 
 def _empty(reply: Reply) -> None:

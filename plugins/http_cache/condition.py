@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gateway.exchange import Head
 from plugins.http_cache.date import read_date
 
+_CONDITIONS = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since")
 _tags = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")').findall
 
 
@@ -21,6 +22,8 @@ def judge(head: Head, validators: Validators, now: float) -> int:
 
     `now` is unix seconds. A date that is no date, or stands twice, counts as absent (13.1.3, 13.1.4).
     """
+    if all(head.get(name) is None for name in _CONDITIONS):
+        return 200
     expected = head.get_all(b"if-match")
     if expected:
         if not _is_among(expected, validators.etag, weak=False):
