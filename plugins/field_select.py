@@ -37,6 +37,7 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "shape"
     buffers = True
 
     def access(self, exchange: Exchange) -> None:

@@ -46,6 +46,8 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Plugin(BasePlugin[Settings]):
+    place = "shape"
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         headers = settings.headers

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
-from gateway.settings.problem import ConfigError, Problem, join
+from gateway.settings.problem import ConfigError, Problem, join, suggest
 from gateway.settings.rules.order import Chain, check_order, check_use
 from gateway.settings.schema import Config, Route
 
@@ -14,14 +14,14 @@ def check_parts(config: Config) -> Iterator[Problem]:
     """Every part loads and can do its work, and no route's chain refuses everybody by construction."""
     yield from _backends(config)
     default, problems = _load(config.plugins, "plugins")
-    yield from problems or check_order(default)
+    yield from problems or _chain(config, default)
     chains, is_broken = [default], bool(problems)
     for at, route in enumerate(config.routes):
         path = join("routes", at)
         chain, broken = default, problems
         if route.plugins is not None:
             chain, broken = _load(route.plugins, join(path, "plugins"))
-            yield from broken or check_order(chain)
+            yield from broken or _chain(config, chain)
             chains.append(chain)
             is_broken = is_broken or bool(broken)
         if not broken:
@@ -29,6 +29,15 @@ def check_parts(config: Config) -> Iterator[Problem]:
             yield from _permission(route, chain, path)
     if not is_broken:
         yield from check_use(config, chains)
+
+
+def _chain(config: Config, chain: Chain) -> Iterator[Problem]:
+    """The plugins are in order, and tiers of which their settings speak (`tiers`) exist."""
+    yield from check_order(chain)
+    for path, plugin in chain:
+        for name in getattr(plugin.settings, "tiers", ()):
+            if name not in config.tiers and name != "anonymous":
+                yield Problem(f"{path}.tiers.{name}", f"no tier `{name}`{suggest(name, config.tiers)}")
 
 
 def _backends(config: Config) -> Iterator[Problem]:

@@ -170,6 +170,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (_models(n={"alias": "o"}, o={"alias": "n"}), "error: models.n.alias: the aliases go in a circle"),
     (_models(**{"../etc": {"backend": "fleet"}}), "error: models.../etc: a model's name is"),
     ({"plugins": ["key_aut"]}, "error: plugins[0].key_aut: unknown plugin `key_aut`, did you mean `key_auth`?"),
+    (
+        {"tiers": {"free": {}}, "plugins": ["key_auth", {"size_limit": {"tiers": {"fre": 1, "anonymous": 2}}}]},
+        "error: plugins[1].size_limit.tiers.fre: no tier `fre`, did you mean `free`?",
+    ),
     ({"plugins": ["key_auth", "key_auth"]}, "error: plugins[1].key_auth: stands twice in its chain"),
     ({"plugins": ["reader", "key_auth"]}, "warning: plugins[0].reader: reads the request's body before the caller is"),
     ({"plugins": ["key_auth", "edge", "toll"]}, "warning: plugins[0].key_auth: asks for a credential before edge has"),
