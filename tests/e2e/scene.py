@@ -107,7 +107,7 @@ def talking(origin: Origin, refusing: int) -> Document:
         routes=[
             {"path": "/v1/chat/completions"},
             {"path": "/v1/completions", "first_byte": 0.3},
-            {"path": "/v1/embeddings"},
+            {"path": "/v1/embeddings", "total": 0.5},
         ],
     )
 

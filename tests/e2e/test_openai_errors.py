@@ -121,8 +121,27 @@ def test_a_spent_month_is_not_tried_again(gateway: Gateway) -> None:
     error: Any = raised.value
     assert (error.body["number"], error.code) == (1502, "insufficient_quota")
     assert int(error.response.headers["retry-after"]) > 60
+    assert error.response.headers["x-should-retry"] == "false"
     row_of(gateway, error.request_id)
     assert len(gateway.query("SELECT id FROM requests WHERE tier = 'spent'")) == 2
+
+
+@pytest.mark.parametrize(("number", "sent"), [(1805, 3), (1807, 1)])
+def test_only_what_may_pass_is_tried_again(gateway: Gateway, number: int, sent: int) -> None:
+    """Both are a 504, which the package sends again unless it is told not to."""
+    before = len(gateway.query("SELECT id FROM requests WHERE error = ?", number))
+    slow = {"echo": {"delay": 5}}
+    with make_client(gateway, max_retries=2) as client, pytest.raises(openai.InternalServerError) as raised:
+        if number == 1805:
+            client.completions.create(model="echo", prompt="a", extra_body=slow)
+        else:
+            client.embeddings.create(model="echo", input="a", extra_body=slow)
+    error: Any = raised.value
+    told = error.response.headers
+    assert error.body["number"] == number
+    assert told.get("x-should-retry") == ("false" if sent == 1 else None) and ("retry-after" in told) == (sent > 1)
+    row_of(gateway, error.request_id)
+    assert len(gateway.query("SELECT id FROM requests WHERE error = ?", number)) - before == sent
 
 
 @pytest.mark.parametrize(
