@@ -40,6 +40,7 @@ def gateway(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         config = {
             "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
             "workers": 1,
+            "limits": {"failed_logins": "unlimited"},
             "state": {"directory": str(folder / "var")},
             "timeouts": {"connect": 1, "first_byte": 1, "idle": 1, "total": 4},
             "tiers": {"test": {"rate": "unlimited"}},
