@@ -8,10 +8,17 @@ SIZE = 32 * 1024 * 1024  # bytes
 
 
 class MemoryCache:
-    """`entries` bounds the number of values, `size` the bytes of keys and values together; `now` is in seconds."""
+    """`entries` bounds the number of values, `size` the bytes of keys and values together; `now` is in seconds.
 
-    def __init__(self, now: Callable[[], float], entries: int = ENTRIES, size: int = SIZE) -> None:
+    `grew` is told by how many bytes it grew or shrank.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], entries: int = ENTRIES, size: int = SIZE,
+        grew: Callable[[int], None] = lambda by: None,
+    ) -> None:  # fmt: skip
         self._now = now
+        self._grew = grew
         self._most = entries
         self._limit = size
         self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
@@ -34,9 +41,13 @@ class MemoryCache:
         if ttl <= 0 or len(key) + len(value) > self._limit:
             return
         self._entries[key] = (self._now() + ttl, value)
-        self.size += len(key) + len(value)
+        self._grow(len(key) + len(value))
         while self.size > self._limit or len(self._entries) > self._most:
             self._drop(next(iter(self._entries)))
 
     def _drop(self, key: bytes) -> None:
-        self.size -= len(key) + len(self._entries.pop(key)[1])
+        self._grow(-len(key) - len(self._entries.pop(key)[1]))
+
+    def _grow(self, by: int) -> None:
+        self.size += by
+        self._grew(by)

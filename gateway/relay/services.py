@@ -116,7 +116,8 @@ def make_services(
     link: Link, ledger: Ledger, directory: Directory, board: Board, config: Config, shared: Shared | None = None
 ) -> Services:
     """The services of a worker that lives by `config`; `shared` is what replicas share, if there are several."""
-    cache = MemoryCache(time.monotonic)
+    held = board.index("cache_bytes", "worker")
+    cache = MemoryCache(time.monotonic, grew=lambda by: board.add(held, by))
     return Services(
         ledger=ledger, directory=directory, cache=cache, shared=shared or LocalShared(link), spawn=spawn,
         notify=Notifier(link), fetch=Fetcher(link), clock=Clock(), metrics=Meter(board), tiers=config.tiers,

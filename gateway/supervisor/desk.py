@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.recollection import Recollection
 
+_NOTICES = 1000  # kept while control is away
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
 _WORKERS_MAY = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
 
@@ -53,10 +55,11 @@ class Desk:
         self._engines = engines
         self._broadcast = broadcast
         self._recollection = Recollection(time.monotonic)
-        self._values = MemoryCache(time.monotonic)  # of all workers together
+        self.values = MemoryCache(time.monotonic)  # of all workers together
         self._control_there = asyncio.Event()
         self._control: Child | None = None
         self.endpoints: Endpoints | None = None
+        self._notices: deque[Notice] = deque(maxlen=_NOTICES)
         self.store = StoreState(False, 0.0, 0)
         self.unsettled: set[str] = set(ledger.unsettled())  # dead writers whose journal is not wholly stored
 
@@ -73,6 +76,8 @@ class Desk:
             self.store = StoreState(False, self.store.lag, self.store.lost)
         else:
             self._control_there.set()
+            while self._notices:
+                child.link.tell(self._notices.popleft())
 
     def answer_worker(self, worker: Child, message: Any) -> Any:
         match message:
@@ -100,8 +105,8 @@ class Desk:
                 return self.ask_control(message)
             case Once() | Keep() | Recall() | Forget():
                 return self._remember(message)
-            case Notice() if self._control is not None:
-                self._control.link.tell(message)
+            case Notice():
+                self._pass_on(message)
             case Command():
                 return self._obey(message)
             case Failed():
@@ -114,11 +119,11 @@ class Desk:
             case Once():
                 return Done(self._recollection.add(message.key, message.ttl))
             case Keep():
-                self._values.put(message.key, message.value, message.ttl)
+                self.values.put(message.key, message.value, message.ttl)
             case Recall():
-                return Done(self._values.get(message.key))
+                return Done(self.values.get(message.key))
             case Forget():
-                self._values.put(message.key, b"", 0.0)
+                self.values.put(message.key, b"", 0.0)
                 self._recollection.drop(message.key)
         return None
 
@@ -147,6 +152,13 @@ class Desk:
 
     async def _is_gone(self, message: Gone) -> Done:
         return Done(await self._engines.is_gone(message))
+
+    def _pass_on(self, notice: Notice) -> None:
+        """To control; one that is just being started again hears of it then."""
+        if self._control is not None:
+            self._control.link.tell(notice)
+        else:
+            self._notices.append(notice)
 
     def bury(self, writer: str) -> None:
         """A worker is dead: its slots are free, its charges will be settled by its journal."""

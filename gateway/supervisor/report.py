@@ -64,6 +64,7 @@ class Report:
         """Let /metrics ask here for what only the supervisor knows."""
         desk, engines = self._desk, self._engines
         fold.gauge("build_info", lambda: [((gateway.__version__,), 1.0)])
+        fold.gauge("cache_bytes", lambda: [(("supervisor",), float(desk.values.size))])
         fold.gauge("config_generation", lambda: [((), float(self._generations[-1].number if self._generations else 0))])
         fold.gauge("config_reload_success", lambda: [((), float(not self.reload_error))])
         fold.gauge("endpoint_up", lambda: self.endpoints.readings() if self.endpoints is not None else ())

@@ -54,13 +54,18 @@ steps = st.lists(st.tuples(keys, st.binary(max_size=30), st.sampled_from([0.0, 1
 
 @given(steps)
 def test_bounds_hold_whatever_is_put(steps: list[tuple[bytes, bytes, float, float]]) -> None:
-    made, now = cache(entries=3, size=50)
+    now, grown = [0.0], [0]
+
+    def grow(by: int) -> None:
+        grown[0] += by
+
+    made = MemoryCache(lambda: now[0], 3, 50, grow)
     model: dict[bytes, tuple[bytes, float]] = {}
     for key, value, ttl, passes in steps:
         now[0] += passes
         made.put(key, value, ttl)
         model[key] = (value, now[0] + ttl)
-        assert made.size == sum(len(k) + len(v) for k, (_, v) in made._entries.items()) <= 50
+        assert made.size == grown[0] == sum(len(k) + len(v) for k, (_, v) in made._entries.items()) <= 50
         assert len(made._entries) <= 3
         for known, (latest, ends) in model.items():
             assert made.get(known) in ((None, latest) if now[0] < ends else (None,))
