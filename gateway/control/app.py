@@ -7,9 +7,11 @@ is settled by its successor.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,8 +25,9 @@ from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
 from gateway.control.settlement import Settlement
 from gateway.control.store import open_store
+from gateway.control.webhook import Letter, Webhooks
 from gateway.journal import Closed
-from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, WriterGone
+from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, Notice, WriterGone
 from gateway.log import print_requests
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
@@ -35,6 +38,7 @@ _REPORT = 1.0  # seconds between two reports on the store
 _DIRECTORY_UNAVAILABLE = 1602
 
 _log = logging.getLogger("tollkeeper.control")
+T = TypeVar("T")
 
 
 class Control:
@@ -57,14 +61,17 @@ class Control:
         self._commands = Commands(store, self._directory)
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
+        self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds)
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
         fleet = self._follower.fleet
         tasks = [spawn(self._report(), "report"), *([spawn(fleet.run(), "fleet")] if fleet is not None else [])]
+        await self._tell(self._webhooks.left_over)
         try:
             await self._follower.run()
         finally:
+            self._webhooks.close()
             for task in tasks:
                 task.cancel()
             if fleet is not None:
@@ -82,6 +89,8 @@ class Control:
                 return self._command(message)
             case Configure():  # the file was read again
                 self._config = self._directory.consumers.config = _read_config(message)
+            case Notice():
+                spawn(self._tell(partial(self._webhooks.note, message)), "notice")
             case WriterGone():
                 spawn(self._follower.tell(message.writer), f"settle {message.writer}")
             case Drain():
@@ -108,6 +117,18 @@ class Control:
         if change.digests:
             self._link.tell(Changed(change.digests))
         return Done(change.data)
+
+    async def _tell(self, find: Callable[[], list[Letter]]) -> None:
+        """Send what `find` says is to be told. What the store does not take now is not told."""
+        try:
+            letters = await self._on_thread(find)
+        except SQLAlchemyError as error:
+            _log.error("an event cannot be told: %s", error)
+        else:
+            self._webhooks.send(letters, self._on_thread)
+
+    async def _on_thread(self, act: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
     def _log_requests(self, requests: list[Closed]) -> None:
         if self._config.log.requests:

@@ -36,7 +36,7 @@ def priced(**tier: Any) -> Document:
 
 def ask(number: int) -> tuple[dict[str, Any], int]:
     """A request of some kind, and after how many pieces its client leaves (0: not)."""
-    dice = random.Random(number)  # noqa: S311
+    dice = random.Random(number)
     text = " ".join("word" for _ in range(dice.randrange(1, 60)))
     match number % 8:
         case 0 | 1:

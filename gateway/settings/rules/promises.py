@@ -21,6 +21,8 @@ def check_promises(config: Config, now: float) -> Iterator[Problem]:
         url = urlsplit(webhook.url)
         if url.scheme not in ("http", "https") or not url.hostname or url.username is not None:
             yield Problem(f"{path}.url", "must be http://host/path or https://host/path, without a password")
+        elif url.scheme == "http" and not webhook.private:
+            yield Problem(f"{path}.url", "must be https, unless it is `private`")
         if len(webhook.secret) < 16:
             yield Problem(f"{path}.secret", "must have at least 16 characters: receivers know us by it")
         for event in webhook.events:
