@@ -17,7 +17,14 @@ CROWD = 100
 def gateway() -> Iterator[Gateway]:
     document = config(
         plugins=[{"key_auth": {}}, {"response_cache": {"store": "shared"}}, {"quota": {}}],
-        routes=[{"path": "/v1/chat/completions"}],
+        routes=[
+            {"path": "/v1/chat/completions"},
+            {
+                "path": "/echo",
+                "to": "echo",
+                "plugins": [{"key_auth": {}}, {"http_cache": {"store": True}}, {"quota": {}}],
+            },
+        ],
     )
     with running_gateway(document, workers=2) as gateway:
         yield gateway
@@ -71,8 +78,27 @@ async def test_a_crowd_that_meets_failures_gets_one_answer_each(gateway: Gateway
     assert sum(told.values()) == 20 and {status for status, _, _ in told} == {400}
 
 
+async def test_what_is_fetched_again_need_not_be_sent_again(gateway: Gateway) -> None:
+    headers = {"authorization": f"Bearer {gateway.key('open')}"}
+    connector = aiohttp.TCPConnector(limit=1)  # one connection: one worker
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        seen = []
+        for extra in ({}, {}, {"If-None-Match": "?"}, {"If-Match": '"other"'}):
+            extra = {name: value.replace("?", seen[0][2]) for name, value in extra.items()}
+            async with session.get(f"{gateway.url}/echo", headers=extra) as answer:
+                body = await answer.read()
+                seen.append((answer.status, answer.headers["X-Cache-Status"], answer.headers.get("ETag", ""), body))
+    (first, again, same, other) = seen
+    assert (first[:2], again[:2], same[:2], other[:2]) == (
+        (200, "miss"), (200, "hit"), (304, "hit"), (412, "bypass"),
+    )  # fmt: skip
+    assert again[2:] == first[2:] and same[2:] == (first[2], b"")
+
+
 def test_it_is_counted(gateway: Gateway) -> None:
     metrics = gateway.metrics()
     of = 'tollkeeper_cache_requests_total{cache="response_cache",result="%s"}'
     assert metrics[of % "miss"] >= 2 and metrics[of % "hit"] >= 20 and metrics[of % "coalesced"] >= CROWD
-    assert metrics['tollkeeper_cache_bytes{cache="response_cache"}'] > 0
+    for cache in ("response_cache", "worker", "supervisor"):
+        assert metrics[f'tollkeeper_cache_bytes{{cache="{cache}"}}'] > 0
+    eventually(lambda: {row["cache"] for row in gateway.rows()} == {"miss", "hit", "coalesced", "bypass"})
