@@ -10,6 +10,7 @@ import click
 from gateway.cli.option import Place, key_option, place_options
 from gateway.cli.session import NotRunning, Refused, ask
 from gateway.cli.table import draw
+from gateway.settings.problem import ConfigError
 
 _PROMPT = [{"role": "user", "content": "Hello"}]
 
@@ -30,21 +31,34 @@ def explain(
 ) -> None:  # fmt: skip
     """Show each step that a request METHOD PATH would take, where it would go and what it would cost.
 
-    A worker of the running gateway rehearses it: nothing is sent, charged or logged. The exit code is 0 if the request
-    would be served, and 1 if it would be refused.
+    A worker of the running gateway rehearses it: nothing is sent, charged or logged. Where no gateway runs, the file
+    alone is asked. The exit code is 0 if the request would be served, and 1 if it would be refused.
     """
     content = _read_body(body, model)
     question = {
         "method": method.upper(), "path": path, "headers": _assemble(headers, key, content), "body": content,
         "peer": peer,
     }  # fmt: skip
-    try:
-        told = ask(place.state, "explain", question)
-    except (NotRunning, Refused) as error:
-        click.echo(f"tollkeeper: {error}", err=True)
-        raise SystemExit(1) from None
+    told = _ask(place, question)
     click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_outline(told)))
     raise SystemExit(1 if told["verdict"] == "refused" else 0)
+
+
+def _ask(place: Place, question: dict[str, Any]) -> Any:
+    """What the running gateway tells; where none runs, what the file alone does. Leaves with 1 where neither can be."""
+    try:
+        return ask(place.state, "explain", question)
+    except Refused as error:
+        click.echo(f"tollkeeper: {error}", err=True)
+    except NotRunning as error:
+        from gateway.cli.offline import explain_offline  # half of a worker
+
+        click.echo(f"tollkeeper: {error}: told from {place.file} alone, as if nothing were spent", err=True)
+        try:
+            return explain_offline(place.file, question)
+        except (ConfigError, OSError) as problem:
+            click.echo(f"tollkeeper: {problem}", err=True)
+    raise SystemExit(1)
 
 
 def _read_body(text: str, model: str) -> bytes:

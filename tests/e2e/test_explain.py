@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.rehearsed import Case, compare, explain, perform
 from tests.e2e.wire import CHAT, ask, row_of
@@ -245,7 +246,29 @@ def test_bodies_and_headers(run: Callable[..., Any], tmp_path: Path) -> None:
         assert done.returncode == 2, done.stdout
 
 
-def test_without_a_gateway_it_says_so(tmp_path: Path) -> None:
-    command = [*COMMAND, "explain", "--state", str(tmp_path), "GET", "/"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert done.returncode == 1 and "no gateway runs" in done.stderr
+def test_without_a_gateway_the_file_is_asked(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    document = config(
+        demo=False,
+        tiers={"free": {"rate": "100/min", "burst": 2, "monthly": 10}, "pro": {"rate": "1000/min"}},
+        consumers={"acme": {"tier": "free", "keys": [{"key": "a-key-in-the-file"}]}},
+        models={"echo": {"backend": "echo"}, "dear": {"backend": "echo", "cost": 3}},
+        state={"directory": str(tmp_path / "var")},
+    )
+    file.write_text(yaml.safe_dump(document))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "explain", "-c", str(file), "POST", CHAT, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    done = run("--key", "a-key-in-the-file", "--model", "echo")
+    assert done.returncode == 0 and "no gateway runs here: told from" in done.stderr
+    assert "X-Quota-Monthly-Remaining: 9" in done.stdout and "engine not running" in done.stdout
+    done = run("--key", "a-key-in-the-file", "--model", "dear")
+    assert done.returncode == 1 and "error 1503" in done.stdout
+    done = run("--key", "a-key-of-nobody", "--model", "echo")
+    assert done.returncode == 1 and "error 1002" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["gateway.yaml"]
+    file.write_text("routes: 7\n")
+    done = run()
+    assert done.returncode in (1, 2) and "routes" in done.stderr
