@@ -25,7 +25,6 @@ money): not in minutes; 1503: can never be. `headers` names the families that an
 burst, of which `remaining` is what is left.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -57,7 +56,7 @@ class Plugin(BasePlugin[Settings]):
         self._wall = services.clock.wall
         self._thresholds = Thresholds(services)
         self._plans: dict[tuple[str, str, str], Plan] = {}  # by tier, model and route
-        self._bills: OrderedDict[tuple[Plan, Hashable], tuple[Bill, Header]] = OrderedDict()
+        self._count = 0  # of bills
 
     async def access(self, exchange: Exchange) -> None:
         bill, header = self._find_bill(exchange)
@@ -84,7 +83,8 @@ class Plugin(BasePlugin[Settings]):
             exchange.set_header("X-RateLimit-Mode", answer.mode)
         if bill.months:
             self._book(exchange, bill, answer)
-            self._thresholds.watch(exchange, bill, answer.period, standings)
+            if exchange.received >= bill.watched:
+                self._thresholds.watch(exchange, bill, standings)
         for at in answer.shadowed:
             self._services.metrics.rejected(bill.rules[at].name, "shadow")
 
@@ -120,14 +120,8 @@ class Plugin(BasePlugin[Settings]):
             name = credential.tier if not credential.override_tier else self._overridden(exchange)
         plan = self._plans.get((name, exchange.model_label, exchange.route)) or self._make_plan(name, exchange)
         exchange.tier = plan.name
-        key = plan, plan.find_subject(exchange)
-        found = self._bills.get(key)
-        if found is None:
-            bill = plan.make_bill(exchange)
-            found = self._bills[key] = bill, Header(bill, self.settings.headers)
-            if len(self._bills) > _BILLS:
-                self._bills.popitem(last=False)
-        return found
+        subject = plan.find_subject(exchange)
+        return plan.bills.get(subject) or self._make_bill(plan, subject, exchange)
 
     def _overridden(self, exchange: Exchange) -> str:
         """The tier in force of somebody who has an override; one that left the file overrides nothing."""
@@ -148,8 +142,20 @@ class Plugin(BasePlugin[Settings]):
         self._plans[name, exchange.model_label, exchange.route] = plan
         return plan
 
+    def _make_bill(self, plan: Plan, subject: Hashable, exchange: Exchange) -> tuple[Bill, Header]:
+        """Compiled at the first request of a caller. When there are too many, all are compiled anew as they come."""
+        self._count += 1
+        if self._count > _BILLS:
+            self._count = 1
+            for other in self._plans.values():
+                other.bills.clear()
+        bill = plan.make_bill(exchange)
+        found = plan.bills[subject] = bill, Header(bill, self.settings.headers)
+        return found
+
     def _book(self, exchange: Exchange, bill: Bill, charge: Charge) -> None:
         """Tell the journal which months were charged."""
+        bill.period = charge.period
         limits = charge.account.limits
         exchange.month = (limits[bill.month_at].key if bill.month_at >= 0 else "", charge.period)
         if len(bill.months) > (bill.month_at >= 0):
@@ -166,6 +172,8 @@ class Plugin(BasePlugin[Settings]):
         account = bill.account
         assert account is not None
         exchange.rule = bill.rules[denial.index].name
+        if bill.period:
+            self._thresholds.watch(exchange, bill, denial.standings)
         now = self._wall()
         exchange.lines.append(header.tell(denial.standings, now))
         return refuse(bill, denial, account.spread(cost)[denial.index], now)

@@ -1,6 +1,7 @@
 """What one kind of request is charged to: a `Plan` for tier, model and route, a `Bill` for one caller of it."""
 
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 from gateway.plugin import Account, Exchange, Model, Quota, Tier, compile_price
 from plugins.quota.rule import Rule
@@ -12,10 +13,11 @@ _FIXED = ("model", "route")  # the same for all requests of a plan
 class Plan:
     """The rules for a tier (None: nobody's), a model and a route."""
 
-    __slots__ = ("_by_caller", "_readers", "counts_tokens", "max_tokens", "name", "price", "rules", "tier")
+    __slots__ = ("_by_caller", "_readers", "bills", "counts_tokens", "max_tokens", "name", "price", "rules", "tier")
 
     def __init__(self, name: str, tier: Tier | None, model: Model | None, rules: Iterable[Rule]) -> None:
         self.name = name
+        self.bills: dict[Hashable, Any] = {}  # by subject: kept by the plugin
         self.tier = tier or Tier()
         self.max_tokens = model.max_tokens if model is not None else None
         self.price = compile_price(model.price) if model is not None and model.price is not None else None
@@ -42,7 +44,19 @@ class Bill:
     `is_plain`: every limit counts units, so one figure is the cost.
     """
 
-    __slots__ = ("account", "is_plain", "missing", "month_at", "months", "plan", "rate_at", "rules", "tokens_at")
+    __slots__ = (
+        "account",
+        "is_plain",
+        "missing",
+        "month_at",
+        "months",
+        "period",
+        "plan",
+        "rate_at",
+        "rules",
+        "tokens_at",
+        "watched",
+    )
 
     def __init__(self, plan: Plan, exchange: Exchange, values: dict[str, str | None]) -> None:
         caller = find_caller(exchange)
@@ -55,6 +69,8 @@ class Bill:
         absent = {kind for kind, value in values.items() if value is None} - {"consumer"}
         self.missing = frozenset(at for at, rule in enumerate(rules) if absent.intersection(rule.by))
         self.rate_at, self.tokens_at, self.month_at = (self._find(kind) for kind in ("rate", "tokens", "monthly"))
+        self.period = ""  # the month that was last charged
+        self.watched = 0.0  # until when its months need not be looked at (monotonic seconds)
         self.months = tuple([at for at, limit in enumerate(limits) if isinstance(limit, Quota)])
 
     def _find(self, kind: str) -> int:

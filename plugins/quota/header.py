@@ -14,11 +14,11 @@ Family = Literal["classic", "openai", "ietf"]
 class Header:
     """The lines for one bill. `fixed` are those that are always the same; figures are rounded down, times up."""
 
-    __slots__ = ("_bill", "_families", "_policies", "fixed")
+    __slots__ = ("_bill", "_classic", "_openai", "_policies", "fixed")
 
     def __init__(self, bill: Bill, families: tuple[Family, ...]) -> None:
         self._bill = bill
-        self._families = families
+        self._classic, self._openai = "classic" in families, "openai" in families
         rules = [(at, rule) for at, rule in enumerate(bill.rules) if rule.period and not rule.shadow]
         self._policies = [(at, _policy(bill.plan.name, rule)) for at, rule in rules] if "ietf" in families else []
         self.fixed = f"X-Quota-Tier: {bill.plan.name}\r\n" if bill.plan.name else ""
@@ -34,28 +34,27 @@ class Header:
 
     def tell(self, standings: Sequence[Standing], now: float) -> str:
         """All lines, where the limits stand so at `now` (unix seconds)."""
-        bill, families, text = self._bill, self._families, self.fixed
+        bill, text = self._bill, self.fixed
         if bill.month_at >= 0:
             text += f"X-Quota-Monthly-Remaining: {standings[bill.month_at].remaining // 1000}\r\n"
         if bill.rate_at >= 0:
             standing = standings[bill.rate_at]
             left, seconds = standing.remaining // 1000, standing.reset_us / 1e6
-            if "classic" in families:
+            if self._classic:
                 text += f"X-RateLimit-Remaining: {left}\r\nX-RateLimit-Reset: {math.ceil(now + seconds)}\r\n"
-            if "openai" in families:
+            if self._openai:
                 reset = go_duration(seconds)
                 text += f"x-ratelimit-remaining-requests: {left}\r\nx-ratelimit-reset-requests: {reset}\r\n"
-        if bill.tokens_at >= 0 and "openai" in families:
+        if bill.tokens_at >= 0 and self._openai:
             standing = standings[bill.tokens_at]
             left, reset = standing.remaining // 1000, go_duration(standing.reset_us / 1e6)
             text += f"x-ratelimit-remaining-tokens: {left}\r\nx-ratelimit-reset-tokens: {reset}\r\n"
-        if self._policies:
-            figures = [
-                f'"{name}";r={standings[at].remaining // 1000};t={math.ceil(standings[at].reset_us / 1e6)}'
-                for at, name in self._policies
-            ]
-            text += f"RateLimit: {', '.join(figures)}\r\n"
-        return text
+        mark = "RateLimit: "
+        for at, name in self._policies:
+            standing = standings[at]
+            text += f'{mark}"{name}";r={standing.remaining // 1000};t={math.ceil(standing.reset_us / 1e6)}'
+            mark = ", "
+        return text + "\r\n" if self._policies else text
 
 
 def _policy(tier: str, rule: Rule) -> str:
