@@ -59,6 +59,8 @@ class Carriage:
 
         `conclude` is called before the last bytes leave.
         """
+        if self._is_ending:  # who has waited for something else until now comes too late
+            raise GatewayError(1901, headers={"Retry-After": "1"})
         if exchange.fields is not None:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)

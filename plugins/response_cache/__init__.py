@@ -71,6 +71,7 @@ class Plugin(BasePlugin[Settings]):
         self._keys = Keys(settings.tenant, settings.headers, settings.ignore, services.models)
         self._store = Store(clock.monotonic, settings.size, lambda by: self._count("cache_bytes", _NAME, by=by))
         self._flights = Flights()
+        self._collected = 0  # bytes of answers on their way
         is_shared = settings.store == "shared"
         self._workers = Workers(services.shared, clock.monotonic, clock.wall) if is_shared else None
 
@@ -105,7 +106,7 @@ class Plugin(BasePlugin[Settings]):
     def chunk(self, exchange: Exchange, data: bytes) -> bytes:
         draft: Draft | None = exchange.notes.get(self)
         if draft is not None:
-            draft.add(data)
+            self._collect(draft, data)
             if draft.is_given_up and draft.leads and exchange.status == 200:
                 draft.leads = False
                 self._flights.disband(draft.key)
@@ -114,10 +115,20 @@ class Plugin(BasePlugin[Settings]):
     def log(self, exchange: Exchange) -> None:
         draft: Draft | None = exchange.notes.get(self)
         if draft is not None:
+            self._collected -= draft.size
             entry = draft.finish(exchange, self._wall())
             if entry is not None:
                 self._store.put(draft.key, entry, self.settings.ttl)
             self._release(draft, entry, is_new=True, has_answer=draft.has_answer(exchange))
+
+    def _collect(self, draft: Draft, data: bytes) -> None:
+        """What is under way takes no more room than what is kept."""
+        before = draft.size
+        draft.add(data)
+        self._collected += draft.size - before
+        if self._collected > self.settings.size:
+            self._collected -= draft.size
+            draft.give_up()
 
     def _is_for(self, exchange: Exchange) -> bool:
         settings, model = self.settings, exchange.model

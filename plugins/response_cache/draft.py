@@ -28,7 +28,7 @@ class Draft:
     Of the answer's headers only those are kept that describe its body.
     """
 
-    __slots__ = ("_credential", "_headers", "_left", "_parts", "is_given_up", "key", "leads", "locked")
+    __slots__ = ("_credential", "_headers", "_limit", "_parts", "is_given_up", "key", "leads", "locked", "size")
 
     def __init__(self, key: bytes, credential: Credential | None, limit: int) -> None:
         self.key = key
@@ -36,25 +36,29 @@ class Draft:
         self.is_given_up = False  # the answer cannot be kept
         self._credential = credential
         self._headers: tuple[tuple[bytes, bytes], ...] | None = None
-        self._left = limit
+        self._limit = limit
+        self.size = 0  # bytes collected
         self._parts: list[bytes] = []
 
     def begin(self, reply: Reply) -> None:
         """The answer's head is here."""
         control = (reply.get(b"cache-control") or b"").lower()
         if reply.status != 200 or reply.get(b"set-cookie") is not None or b"no-store" in control:
-            self.is_given_up = True
+            self.give_up()
         self._headers = tuple(field for field in reply.headers if field[0] in _KEPT)
 
     def add(self, data: bytes) -> None:
-        if self.is_given_up:
-            return
-        self._left -= len(data)
-        if self._left < 0:
-            self.is_given_up = True
-            self._parts.clear()
-        else:
+        if not self.is_given_up:
             self._parts.append(data)
+            self.size += len(data)
+            if self.size > self._limit:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """The answer will not be kept."""
+        self.is_given_up = True
+        self._parts.clear()
+        self.size = 0
 
     def finish(self, exchange: Exchange, now: float) -> Entry | None:
         """The answer, if it is whole and good. `now` is unix seconds.

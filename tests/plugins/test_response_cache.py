@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.exchange import Credential
 from gateway.relay.services import Clock
-from plugins.response_cache import Settings
+from plugins.response_cache import Plugin, Settings
 from plugins.response_cache.draft import Draft
 from plugins.response_cache.entry import Entry, decode_entry, encode_entry
 from plugins.response_cache.store import Store
@@ -411,6 +411,17 @@ async def test_waiting_is_told_as_waiting(stage: Stage) -> None:
         await read_answer(client)
     row = next(row for row in stage.closed() if row.outcome == "answered")
     assert row.queue_us > 30_000 and row.overhead_us < 30_000
+
+
+async def test_what_is_under_way_has_a_bound(scene: Scene) -> None:
+    await scene.start(good(b'{"n":"' + b"x" * 300 + b'"}'), settings="size: 900, entry: 900")
+    (plugin,) = (plugin for plugin in scene.stage.assembly.plugins if isinstance(plugin, Plugin))
+    plugin._collected = 700
+    await scene.ask()
+    assert (plugin._collected, await scene.told()) == (700, "miss")
+    plugin._collected = 0
+    await scene.ask()
+    assert (plugin._collected, await scene.told()) == (0, "hit")
 
 
 # --- several workers
