@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from gateway.plugin import AnyPlugin
 from gateway.settings.problem import Problem
-from gateway.settings.schema import Config
+from gateway.settings.schema import Config, Route
 
 Chain = Sequence[tuple[str, AnyPlugin]]  # where each plugin stands in the file, and the plugin
 
+ANONYMOUS = "anonymous"  # the tier of callers without a key
 _RANKS = {"edge": 0, "identity": 1, "access": 2, "shape": 3, "charge": 4, "answer": 4}
 _REASONS = {
     "identity": "asks for a credential before {other} has answered those who carry none",
@@ -43,6 +44,14 @@ def _find_late(later: Chain, place: str) -> str:
         if (theirs := _place(plugin)) and _RANKS[theirs] < _RANKS[place]:
             return path.rpartition(".")[2]
     return ""
+
+
+def check_strangers(config: Config, route: Route, chain: Chain, path: str) -> Iterator[Problem]:
+    """Where callers without a key are let in and pay, there is a tier for them."""
+    pays = any(plugin.place == "charge" for _, plugin in chain)
+    if route.auth != "required" and pays and route.cost and ANONYMOUS not in config.tiers:
+        message = f"callers without a key have no limit here: add a tier `{ANONYMOUS}`, or write `cost: 0`"
+        yield Problem(f"{path}.auth", message, "warning")
 
 
 def check_use(config: Config, chains: Sequence[Chain]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
 from gateway.settings.problem import ConfigError, Problem, join, suggest
-from gateway.settings.rules.order import Chain, check_order, check_use
+from gateway.settings.rules.order import Chain, check_order, check_strangers, check_use
 from gateway.settings.schema import Config, Route
 
 
@@ -26,6 +26,7 @@ def check_parts(config: Config) -> Iterator[Problem]:
             is_broken = is_broken or bool(broken)
         if not broken:
             yield from _identity(route, chain, path)
+            yield from check_strangers(config, route, chain, path)
             yield from _permission(route, chain, path)
     if not is_broken:
         yield from check_use(config, chains)

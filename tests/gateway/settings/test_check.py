@@ -205,6 +205,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         },
         "warning: routes[0].auth: anybody may call https://api.example.com through this route",
     ),
+    (_routes({"path": "/x", "auth": "optional"}), "warning: routes[0].auth: callers without a key have no limit here"),
     ({"listen": {"status": "8.8.8.8:8100"}}, "warning: listen.status: 8.8.8.8:8100 can be reached from the internet"),
     (
         {"backends": {"fleet": {"http": {"endpoints": [{"url": "http://h"}], "key": "sk-literal"}}}},
@@ -251,7 +252,10 @@ GOOD_CASES: list[dict[str, Any]] = [
     _tier(by="header:x-client-id"),
     {"plugins": ["edge", "key_auth", "roles", "shape", "toll", "store"], "roles": {"r": {"may": ["infer"]}}},
     {"plugins": ["key_auth", "store", "toll"]},
-    {"backends": {"fleet": _http("http://10.0.0.5:8000")}, **_routes({"path": "/x", "to": "fleet", "auth": "none"})},
+    {
+        "backends": {"fleet": _http("http://10.0.0.5:8000")},
+        **_routes({"path": "/x", "to": "fleet", "auth": "none", "cost": 0}),
+    },
     {"backends": {"fleet": {"http": {"endpoints": [{"url": "http://h"}], "key": "${KEY}"}}}},
     {"tiers": {"t": {"budget": "5 USD/month"}}, "consumers": {}, "models": {"m": {"backend": "fleet", **PRICE}}},
     _models(**{"llama-*": {"backend": "fleet"}, "llama-3*": {"backend": "fleet", "name": "x"}}),
