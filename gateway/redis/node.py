@@ -21,7 +21,8 @@ _CONNECT = 1.0  # seconds
 _OVERDUE = 5.0  # seconds after which a connection that does not answer is given up
 _QUIET = 10.0  # seconds between two log lines about one node
 _PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
-_HARMLESS = ("NOSCRIPT", "MOVED", "ASK", "TRYAGAIN")  # answers of a server that is well
+_ELSEWHERE = ("MOVED", "ASK")
+_HARMLESS = (*_ELSEWHERE, "NOSCRIPT", "TRYAGAIN", "NOPERM", "ERR unknown command", "ERR This instance has cluster")
 
 _log = logging.getLogger("tollkeeper")
 
@@ -108,7 +109,7 @@ class Node:
     def _judge(self, error: Exception, is_late: bool) -> None:
         if isinstance(error, hiredis.ReplyError) and str(error).startswith(_HARMLESS):
             return
-        if str(error).startswith("READONLY"):  # it was the master once
+        if "READONLY" in str(error):  # it was the master once; a script says so in the middle of its error
             self.trip(str(error), reconnect=True)
         elif not is_late:
             self._failures += 1
@@ -154,9 +155,10 @@ class Node:
         probe = pack(("EVAL", _PROBE, 1, self.probe_key))
         try:
             await asyncio.gather(*[ask(connection, command, self.patience) for command in (*greetings, probe)])
-        except hiredis.ReplyError:  # it may lead to a server that is of no use any more
-            connection.abort()
-            raise
+        except hiredis.ReplyError as error:
+            if not str(error).startswith(_ELSEWHERE):  # a node of a cluster that is not known yet
+                connection.abort()  # it may lead to a server that is of no use any more
+                raise
 
     def _complain(self, reason: str) -> None:
         now = self._loop.time()

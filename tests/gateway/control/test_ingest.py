@@ -137,14 +137,14 @@ def test_a_dead_writer_is_closed_sealed_settled_and_forgotten(store: Store, jour
     assert set(settlement.totals(W1) or ()) == expected  # still known, should the ledger ask again
 
 
-def test_settled_figures_are_forgotten_after_a_day(store: Store, journals: Path, ingest: Ingest) -> None:
+def test_settled_figures_are_forgotten_when_their_months_are_long_over(store: Store, journals: Path, ingest: Ingest) -> None:
     for writer in (W1, W2):
         journal = Journal(journals, writer)
         journal.write(closed(opened(writer)))
         journal.close()
     take_all(ingest)
     Settlement(store, lambda: NOON).settle(W1)
-    Settlement(store, lambda: NOON + 25 * 3600 * 1_000_000).settle(W2)
+    Settlement(store, lambda: NOON + 68 * 86_400 * 1_000_000).settle(W2)
     with store.reading.connect() as connection:
         assert connection.scalars(select(writers.c.writer)).all() == [W2]
         assert connection.scalars(select(writer_usage.c.writer)).all() == [W2]
