@@ -105,8 +105,10 @@ def _identify(exchange: Exchange) -> bytes:
     if credential is not None:
         lines.append(
             f"x-consumer-id: {credential.consumer}\r\nx-consumer-tier: {credential.tier}\r\n"
-            f"x-consumer-role: {credential.role}\r\nx-consumer-project: {credential.project}\r\n"
+            f"x-consumer-project: {credential.project}\r\n"
         )
+        if credential.role:
+            lines.append(f"x-consumer-role: {credential.role}\r\n")
     return "".join(lines).encode()
 
 

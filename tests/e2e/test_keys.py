@@ -52,7 +52,7 @@ def test_a_key_in_its_own_header(site: Gateway, header: str) -> None:
         ({"api-key": KEYS["spaced"], "x-api-key": KEYS["second"]}, 400, 1004),
     ],
 )
-def test_a_bad_key(site: Gateway, headers: dict[str, str], status: int, number: int) -> None:
+def test_s03_s04_a_bad_key(site: Gateway, headers: dict[str, str], status: int, number: int) -> None:
     answer = ask(site, "GET", "/echo/strict/x", headers)
     assert (answer.status, answer.error) == (status, number)
     assert answer.get("www-authenticate") == ("Bearer" if status == 401 else None)
@@ -69,7 +69,7 @@ def test_the_same_key_twice_is_one_key(site: Gateway) -> None:
     assert ask(site, "GET", "/echo/strict/x", {**bearer(KEYS["second"]), "x-api-key": KEYS["second"]}).status == 200
 
 
-def test_a_key_in_the_query_is_no_key(site: Gateway) -> None:
+def test_s08_a_key_in_the_query_is_no_key(site: Gateway) -> None:
     assert ask(site, "GET", f"/echo/strict/x?api_key={KEYS['second']}").error == 1001
 
 
@@ -115,7 +115,7 @@ def test_the_model_is_renamed_for_its_server(site: Gateway) -> None:
     assert (row["model_asked"], row["model"]) == ("renamed", "renamed")
 
 
-def test_every_path_wants_a_key_but_those_that_say_so(site: Gateway) -> None:
+def test_s10_every_path_wants_a_key_but_those_that_say_so(site: Gateway) -> None:
     for path in ("/", "/nothing", "/v1/models", "/v1/models/echo", "/fault/ok", "/metrics", "/health", "/v1/echo/ws"):
         assert ask(site, "GET", path).error == 1001, path
     for path in ("/read/echo", "/errors/1001", "/echo/x"):

@@ -117,7 +117,7 @@ def test_without_a_key_of_its_kind_it_abstains(headers: list[tuple[str, str]]) -
         ([("x-api-key", "x" * 8193)], 1005),
     ],
 )
-def test_a_bad_key_is_refused(headers: list[tuple[str, str]], number: int, later: bool) -> None:
+def test_s03_s07_a_bad_key_is_refused(headers: list[tuple[str, str]], number: int, later: bool) -> None:
     with pytest.raises(GatewayError) as caught:
         identify(*headers, later=later)
     assert caught.value.number == number

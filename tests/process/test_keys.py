@@ -19,7 +19,7 @@ async def run(gateway: Gateway, *arguments: str) -> str:
     return result.stdout.strip()
 
 
-async def test_a_revoked_key_stops_within_a_second_on_every_worker() -> None:
+async def test_s06_a_revoked_key_stops_within_a_second_on_every_worker() -> None:
     """On connections that were open before, too."""
     with running_gateway(config(), workers=2) as gateway:
         key = await run(gateway, "key", "new", "--consumer", "bob", "--tier", "open")

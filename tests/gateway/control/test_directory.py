@@ -70,7 +70,7 @@ def test_a_consumer_that_leaves_the_file_takes_its_keys_along(directory: Directo
     assert Directory(store, Config(), hand).look_up(digest(key)) is None
 
 
-def test_the_key_itself_is_nowhere_in_the_store(directory: Directory, store: Store) -> None:
+def test_s02_s05_the_key_itself_is_nowhere_in_the_store(directory: Directory, store: Store) -> None:
     key = directory.new_key(NewKey("acme", "free")).data["key"]
     with store.reading.connect() as connection:
         text = repr(connection.execute(select(keys)).all()) + repr(directory.list_keys())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gateway.settings.key import digest, is_damaged, is_importable, key_id, make_demo_key, make_key
 
 
-def test_a_made_key_has_an_id_a_long_secret_and_a_check() -> None:
+def test_s01_a_made_key_has_an_id_a_long_secret_and_a_check() -> None:
     key = make_key()
     prefix, name, secret, check = key.split("_")
     assert (prefix, len(name), len(secret), len(check)) == ("tk", 12, 43, 6)
