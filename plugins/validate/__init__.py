@@ -15,8 +15,9 @@ elsewhere only the sampling parameters are checked, which all have in common.
 `max_tokens` the longest answer: who names none gets the limit. A tier that is listed uses the general figure for what
 it does not name; 0 lifts a limit. `defaults` are set where the client is silent. `unknown: refuse` takes only fields
 that the API has, and those listed in `allow`. `image_urls` is about every address that a model server would fetch:
-`data_only` takes data: addresses alone, `refuse` none; what was checked is what goes on, written anew. A duplicate
-inside a message would otherwise show one thing to the check and another one to the server.
+`data_only` takes data: addresses alone, `refuse` none. Where a prompt is limited or addresses are, what was checked is
+what goes on, written anew: else a member that stands twice in a message could show one thing to the check and another
+one to the server.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ from gateway.errors import GatewayError
 from gateway.plugin import BasePlugin, BaseSettings, Exchange, Services
 from gateway.wire import encode_object
 from plugins.validate import shapes
-from plugins.validate.links import DATA, find_links, is_address, is_data
+from plugins.validate.links import find_links, is_address, is_data
 from plugins.validate.prompts import COUNT
 from plugins.validate.wording import Wording
 
@@ -118,16 +119,20 @@ class Plugin(BasePlugin[Settings]):
         dialect = find_dialect(exchange.path)
         if self.settings.unknown == "refuse":
             self._refuse_unknown(fields, dialect)
+        body = encode_object(fields) if exchange.body is None else exchange.body
         try:
-            request = dialect.decode(encode_object(fields) if exchange.body is None else exchange.body)
+            request = dialect.decode(body)
         except msgspec.ValidationError as error:
             raise dialect.wording.explain(error) from None
         _check_sizes(fields)
         characters = dialect.count(request)
+        prompt = 0
         if self._bounds or any(self._general):
-            self._check_bounds(exchange, request, characters, dialect)
+            prompt = self._check_bounds(exchange, request, characters, dialect)
         if self.settings.image_urls != "pass":
-            self._check_links(exchange, fields)
+            self._check_links(fields, _write_anew(exchange))
+        elif prompt and len(body) > prompt:
+            _write_anew(exchange)
         for name, value in self._defaults:
             if name not in fields and name in dialect.known and dialect.length:
                 exchange.set_field(name, value)
@@ -139,7 +144,8 @@ class Plugin(BasePlugin[Settings]):
             if name not in dialect.known and name not in self._allowed:
                 raise GatewayError(1220, f"The field {name[:64]!r} is not known here.", param=name[:64])
 
-    def _check_bounds(self, exchange: Exchange, request: Any, characters: int, dialect: Dialect) -> None:
+    def _check_bounds(self, exchange: Exchange, request: Any, characters: int, dialect: Dialect) -> int:
+        """The characters that a prompt may have; 0: any number."""
         credential = exchange.credential
         tier = ANONYMOUS if credential is None else credential.tier_at(self._clock.wall())
         prompt, messages, tokens = self._bounds.get(tier, self._general)
@@ -155,20 +161,15 @@ class Plugin(BasePlugin[Settings]):
                     raise _beyond(tier, name, value, tokens, f"tokens of answer ({name})")
             if not given:
                 exchange.set_field(dialect.length[0], tokens)
+        return prompt
 
-    def _check_links(self, exchange: Exchange, fields: Mapping[str, msgspec.Raw]) -> None:
-        for name, raw in list(fields.items()):
-            if name in DATA or not (is_address(name) or bytes(memoryview(raw)[:1]) in (b"{", b"[")):
-                continue
-            value = msgspec.json.decode(raw)
+    def _check_links(self, fields: Mapping[str, msgspec.Raw], inside: dict[str, Any]) -> None:
+        addresses = {name: msgspec.json.decode(fields[name]) for name in fields if is_address(name)}
+        for name, value in (inside | addresses).items():
             for path, link in find_links(value, name, name):
                 if self.settings.image_urls == "refuse" or not is_data(link):
-                    raise GatewayError(1214, f"{path} must not lead elsewhere: {_TAKEN[self.settings.image_urls]}.",
-                                       param=path)  # fmt: skip
-            try:
-                exchange.set_field(name, value)
-            except OverflowError:
-                raise GatewayError(1214, f"{name} holds a number beyond 64 bits.", param=name) from None
+                    text = f"{path} must not lead elsewhere: {_TAKEN[self.settings.image_urls]}."
+                    raise GatewayError(1214, text, param=path)
 
 
 _TAKEN = {"refuse": "addresses are not taken", "data_only": "only data: addresses are taken"}
@@ -184,6 +185,22 @@ def _beyond(tier: str, param: str, used: int, limit: int, what: str) -> GatewayE
     rule = f"tier:{tier}:{param}"
     text = f"Tier {tier} allows {limit} {what}; {used} were asked for. Send less, or ask for a larger tier."
     return GatewayError(1214, text, param=param, details={"rule": rule, "limit": limit, "used": used})
+
+
+def _write_anew(exchange: Exchange) -> dict[str, Any]:
+    """What is inside the fields, decoded; and they go on as it was understood, each member once."""
+    assert exchange.fields is not None
+    inside = {
+        name: msgspec.json.decode(raw)
+        for name, raw in exchange.fields.items()
+        if bytes(memoryview(raw)[:1]) in (b"{", b"[")
+    }
+    for name, value in inside.items():
+        try:
+            exchange.set_field(name, value)
+        except OverflowError:
+            raise GatewayError(1214, f"{name} holds a whole number beyond 64 bits.", param=name) from None
+    return inside
 
 
 def _count_turns(request: Any) -> int:

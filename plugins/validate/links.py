@@ -7,8 +7,8 @@ An address is any member called `url` or `…_url`. What a tool was called with,
 from collections.abc import Iterator
 from typing import Any
 
-DATA = frozenset(("arguments", "parameters", "input_schema", "schema", "metadata"))
-_CALLS = frozenset(("tool_use", "server_tool_use", "mcp_tool_use"))
+_DATA = frozenset(("arguments", "parameters", "input_schema", "schema", "metadata"))
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 
 def find_links(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str]]:
@@ -18,11 +18,12 @@ def find_links(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str
             yield path, value
     elif isinstance(value, list):
         for at, part in enumerate(value):
-            yield from find_links(part, f"{path}[{at}]", name)
-    elif isinstance(value, dict):
+            if isinstance(part, dict | list | str):
+                yield from find_links(part, f"{path}[{at}]", name)
+    elif isinstance(value, dict) and name not in _DATA:
         is_call = value.get("type") in _CALLS
         for inner, part in value.items():
-            if inner not in DATA and not (is_call and inner == "input"):
+            if not (is_call and inner == "input"):
                 yield from find_links(part, f"{path}.{inner}", inner)
 
 

@@ -61,8 +61,8 @@ class Sampling(Struct, kw_only=True, gc=False):
     logprobs: bool | Annotated[int, Meta(ge=0, le=20)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     prompt_logprobs: Annotated[int, Meta(ge=-1, le=20)] | None = None
-    logit_bias: Annotated[Biases, Meta(max_length=1024)] | Annotated[list[Raw], Meta(max_length=1024)] | None = None
-    tools: Annotated[list[Raw], Meta(max_length=512)] | None = None
+    logit_bias: Annotated[Biases, Meta(max_length=1024)] | Annotated[list[Any], Meta(max_length=1024)] | None = None
+    tools: Annotated[list[dict[str, Raw]], Meta(max_length=512)] | None = None
     grammar: Source | None = None
     guided_grammar: Source | None = None
     guided_regex: Source | None = None
@@ -101,7 +101,7 @@ Content = Annotated[list[Part], Meta(description="a list of parts")]
 class Message(Struct, kw_only=True, gc=False):
     role: Role
     content: str | Content | None = None
-    tool_calls: list[Raw] | None = None
+    tool_calls: list[dict[str, Raw]] | None = None
 
 
 class Chat(Sampling, kw_only=True, gc=False):

@@ -44,7 +44,7 @@ def _describe_fields(shape: type[msgspec.Struct], seen: set[type]) -> Iterator[t
                 yield from _describe_fields(inner, seen)
         yield field.encode_name, describe(field.type)
         for element in _elements(field.type):
-            if element is not msgspec.Raw:
+            if element is not Any:
                 yield f"{field.encode_name}[]", describe(element)
 
 

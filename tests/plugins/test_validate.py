@@ -1,6 +1,8 @@
 """Requests as their APIs take them: what is refused, under which name, and that nothing else is."""
 
 import json
+import time
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -402,6 +404,40 @@ async def test_s40_what_was_checked_is_what_goes_on() -> None:
     plugin.access(exchange)
     assert exchange.body is None and exchange.fields is not None
     assert b"evil" not in encode_object(exchange.fields)
+
+
+async def test_s40_a_prompt_cannot_hide_behind_another(stage: Stage) -> None:
+    text = b'{"model":"m","messages":[{"role":"user","content":"%b","content":"short"}],"max_tokens":1}'
+    await stage.start(DOCUMENT % await stage.upstream(ok(b"{}")))
+    assert (await stage.ask(path=CHAT, body=text % (b"long" * 50))).status == 200
+    assert b"long" not in stage.received[0] and b"short" in stage.received[0]
+
+
+@pytest.mark.parametrize("kind", [["tool_use"], {"a": 1}, 7, None])
+def test_a_type_may_be_anything(kind: Any) -> None:
+    assert [path for path, _ in find_links({"type": kind, "url": "x"}, "m")] == ["m.url"]
+
+
+@pytest.mark.parametrize(
+    ("field", "piece"),
+    [("messages", b"{}"), ("tools", b"{}"), ("logit_bias", b"1"), ("logit_bias", b"[]"), ("x", b"[]"), ("stop", b'""'),
+     ("messages", b'{"role":"user","content":[{"type":"text","text":"x"}]}'), ("tools", b'{"url":"data:"}')],
+)  # fmt: skip
+async def test_s41_a_body_costs_a_bounded_multiple_of_itself(field: str, piece: bytes) -> None:
+    count = 1_000_000 // len(piece)
+    body = b'{"model":"m","%b":[%b]}' % (field.encode(), b",".join([piece] * count))
+    plugin, exchange = await made({"prompt": 100, "image_urls": "data_only"}), exchange_of(body)
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        plugin.access(exchange)
+    except GatewayError:
+        pass
+    finally:
+        spent, peak = time.process_time() - started, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 100 * len(body)
+    assert spent < 5.0, "tracing makes it several times slower"
 
 
 # --- through the gateway
