@@ -102,3 +102,27 @@ def test_it_is_counted(gateway: Gateway) -> None:
     for cache in ("response_cache", "worker", "supervisor"):
         assert metrics[f'tollkeeper_cache_bytes{{cache="{cache}"}}'] > 0
     eventually(lambda: {row["cache"] for row in gateway.rows()} == {"miss", "hit", "coalesced", "bypass"})
+
+
+async def test_those_that_wait_are_told_when_the_gateway_ends() -> None:
+    document = config(
+        timeouts={"shutdown_drain": 0.5}, plugins=[{"key_auth": {}}, {"response_cache": {}}, {"quota": {}}]
+    )
+    with running_gateway(document) as gateway:
+        asked = asyncio.ensure_future(refusals(gateway, asking("wait", echo={"delay": 20}), 10))
+        await asyncio.to_thread(eventually, lambda: gateway.metrics().get('tollkeeper_inflight{backend="echo"}') == 1)
+        gateway.process.terminate()
+        assert await asked == [(503, 1901)] * 10
+        assert await asyncio.to_thread(gateway.process.wait, 10) == 0
+
+
+async def refusals(gateway: Gateway, body: bytes, count: int) -> list[tuple[int, int]]:
+    """Status and number of so many identical requests."""
+
+    async def ask(session: aiohttp.ClientSession) -> tuple[int, int]:
+        async with session.post(f"{gateway.url}/v1/chat/completions", data=body, headers=headers) as answer:
+            return answer.status, int(answer.headers["X-Tollkeeper-Error"])
+
+    headers = {"authorization": f"Bearer {gateway.key('open')}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
+        return await asyncio.gather(*(ask(session) for _ in range(count)))
