@@ -74,6 +74,8 @@ METRICS = (
     Metric("quota_used_ratio", "gauge", "The fullest month of a tier's callers in the last minute, 1 when used up",
            ("tier",), peak=True),
     Metric("unpriced_total", "counter", "Answers with tokens of a model that has no price", ("model",)),
+    Metric("jwks_age_seconds", "gauge", "Age of the key set of tokens when a newer one was last asked for", peak=True),
+    Metric("jwks_refresh_failures_total", "counter", "Times that no newer key set could be had"),
     Metric("store_up", "gauge", "1 while the trace store takes what is written"),
     Metric("trace_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet"),
     Metric("trace_dropped_total", "counter", "Records that are lost: unwritten or unreadable", ("reason",)),

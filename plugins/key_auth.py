@@ -35,6 +35,8 @@ class Plugin(BasePlugin[Settings]):
         key = self._find_key(exchange)
         if key is None:
             return
+        if exchange.credential is not None:  # another plugin's kind, beside this one
+            raise GatewayError(1004)
         found = self._directory.look_up(sha256(key).digest())
         credential = found if found is None or isinstance(found, Credential) else await found
         if credential is None:
