@@ -97,9 +97,9 @@ async def receive_preface(sock: socket.socket) -> str | None:
 
 async def _wait_readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(sock.fileno(), lambda: readable.done() or readable.set_result(None))
+    readable = asyncio.Event()
+    loop.add_reader(sock.fileno(), readable.set)
     try:
-        await readable
+        await readable.wait()
     finally:
         loop.remove_reader(sock.fileno())
