@@ -3,7 +3,10 @@
 Applying the recorded entries again gives the same state: a restart is a replay. Nothing here reads a clock or a file.
 """
 
+from collections.abc import Callable, Iterator
+
 from gateway.ledger.bucket import LEASE_US, Buckets
+from gateway.ledger.counters import Counters, Name
 from gateway.ledger.limit import Ask, Denial, Grant, Quota, Rate, Refund, Renew, Return, Slots, Standing
 from gateway.ledger.period import Month, month_at
 from gateway.ledger.pool import Pools
@@ -16,13 +19,12 @@ _KEPT_US = 67 * 86_400 * 1_000_000
 
 
 class Book:
-    """Buckets, pools, the units used of each month, and who was charged them. Time is passed in, in microseconds."""
+    """Buckets, pools, and the months of quotas. Time is passed in, in microseconds."""
 
     def __init__(self) -> None:
         self.buckets = Buckets()
         self.pools = Pools()
-        self.charges: dict[str, dict[tuple[str, str], int]] = {}  # by writer, then by (quota key, period)
-        self._used: dict[tuple[str, str], int] = {}
+        self.counters = Counters()
         self._months: dict[tuple[str, int], Month] = {}  # by zone and anchor: the one that was current when last asked
 
     def decide(self, ask: Ask, now_us: int, wall_us: int) -> Grant | Denial:
@@ -38,7 +40,7 @@ class Book:
                 month = self._month(limit, wall_us)
                 period, left_us = month.name, month.end_us - wall_us
                 lease_us = min(lease_us, left_us)
-                views.append(QuotaView(limit, self._used.get((limit.key, period), 0), left_us))
+                views.append(QuotaView(limit, self.counters.used((limit.key, period)), left_us))
         answer = _weigh(ask, views)
         if isinstance(answer, Denial):
             return answer
@@ -60,7 +62,7 @@ class Book:
             case Return() as lease:
                 self._end(entry, lease)
             case Settlement() as settlement:
-                self._settle(entry.writer, settlement)
+                self.counters.settle(entry.writer, settlement.totals)
             case Death():
                 self.pools.bury(entry.writer)
 
@@ -90,27 +92,13 @@ class Book:
                 self.buckets.open(limit, entry.at_us).leases.pop(lease.charge, None)
 
     def _charge(self, entry: Entry, limit: Rate | Quota, units: int, period: str) -> None:
-        """Charge `units`, or refund where negative; a month never gives back more than the writer was charged."""
+        """Charge `units`, or refund where negative."""
         if not units:
             return
         if isinstance(limit, Rate):
             self.buckets.open(limit, entry.at_us).move(entry.at_us, units)
             return
-        charges = self.charges.get(entry.writer)
-        if charges is None:
-            if units <= 0:
-                return
-            charges = self.charges[entry.writer] = {}
-        name = (limit.key, period)
-        charged = charges.get(name, 0)
-        charges[name] = max(charged + units, 0)
-        self._used[name] = self._used.get(name, 0) + charges[name] - charged
-
-    def _settle(self, writer: str, settlement: Settlement) -> None:
-        charges = self.charges.pop(writer)
-        totals = {(key, period): units for key, period, units in settlement.totals}
-        for name in charges.keys() | totals.keys():
-            self._used[name] = self._used.get(name, 0) + totals.get(name, 0) - charges.get(name, 0)
+        self.counters.charge(entry.writer, (limit.key, period), units)
 
     def _month(self, quota: Quota, wall_us: int) -> Month:
         place = (quota.zone, quota.anchor)
@@ -119,13 +107,6 @@ class Book:
             month = self._months[place] = month_at(wall_us, *place)
         return month
 
-    def trim(self, wall_us: int) -> None:
-        """Forget months that ended long ago."""
-        oldest = month_at(wall_us - _KEPT_US, "UTC").name
-        self._used = {name: used for name, used in self._used.items() if name[1] >= oldest}
-        for writer, charges in self.charges.items():
-            self.charges[writer] = {name: units for name, units in charges.items() if name[1] >= oldest}
-
     def clamp(self, now_us: int) -> None:
         """Bring back what lies too far ahead, because the wall clock was set back between two boots."""
         self.buckets.clamp(now_us)
@@ -133,18 +114,33 @@ class Book:
 
     def export(self, now_us: int) -> Snapshot:
         """The whole state but full buckets and free pools, which are as good as absent."""
-        charges = {writer: _flatten(units) for writer, units in self.charges.items()}
-        pools = dict(self.pools.export(now_us))
-        return Snapshot(dict(self.buckets.export(now_us)), _flatten(self._used), charges, pools)
+        return self._cut(self.buckets.keys(), self.pools.keys(), self.counters.names(), now_us)
+
+    def export_pieces(self, size: int, steady_us: Callable[[], int], wall_us: int) -> Iterator[Snapshot]:
+        """The state in pieces of `size` of each kind, each as it is when it is asked for. Forgets what is long past.
+
+        What comes to be after the first piece is in none of them.
+        """
+        buckets, pools, names = self.buckets.keys(), self.pools.keys(), self.counters.names()
+        oldest = month_at(wall_us - _KEPT_US, "UTC").name
+        for begin in range(0, max(len(buckets), len(pools), len(names), 1), size):
+            part = slice(begin, begin + size)
+            self.counters.forget(names[part], oldest)
+            yield self._cut(buckets[part], pools[part], names[part], steady_us())
+
+    def _cut(self, buckets: list[str], pools: list[str], names: list[Name], now_us: int) -> Snapshot:
+        return Snapshot(
+            dict(self.buckets.export(buckets, now_us)), tuple(self.counters.export(names)),
+            dict(self.counters.export_charges(names)), dict(self.pools.export(pools, now_us)),
+        )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take over an exported state; to be called on an empty book."""
+        """Take over an exported state, or a piece of one, in place of what is known of its parts."""
         for key, image in snapshot.buckets.items():
             self.buckets.restore(key, image)
         for key, pool in snapshot.pools.items():
             self.pools.restore(key, pool)
-        self._used = _unflatten(snapshot.months)
-        self.charges = {writer: _unflatten(units) for writer, units in snapshot.charges.items()}
+        self.counters.restore(snapshot.months, snapshot.charges)
 
 
 def _weigh(ask: Ask, views: list[View]) -> tuple[int, ...] | Denial:
@@ -173,11 +169,3 @@ def _lend(ask: Ask, views: list[View]) -> int:
     pairs = list(zip(views, ask.needs, strict=True))
     lease = min(ask.lease, *(view.leasable(need.cost) for view, need in pairs))
     return lease if lease >= max(need.cost for _, need in pairs) else 0
-
-
-def _flatten(units: dict[tuple[str, str], int]) -> tuple[tuple[str, str, int], ...]:
-    return tuple([(key, period, count) for (key, period), count in units.items()])
-
-
-def _unflatten(rows: tuple[tuple[str, str, int], ...]) -> dict[tuple[str, str], int]:
-    return {(key, period): units for key, period, units in rows}

@@ -82,17 +82,22 @@ class Buckets:
             latest = now_us + LEASE_US
             bucket.leases = {name: (units, min(until, latest)) for name, (units, until) in bucket.leases.items()}
 
-    def export(self, now_us: int) -> Iterator[tuple[str, BucketImage]]:
-        """Every bucket that is not idle."""
-        for key, bucket in self._buckets.items():
-            if not bucket.is_idle(now_us):
+    def keys(self) -> list[str]:
+        """Every bucket that is remembered."""
+        return list(self._buckets)
+
+    def export(self, keys: list[str], now_us: int) -> Iterator[tuple[str, BucketImage]]:
+        """Those of `keys` that are not idle."""
+        for key in keys:
+            bucket = self._buckets.get(key)
+            if bucket is not None and not bucket.is_idle(now_us):
                 rate = bucket.rate
                 leases = {name: x for name, x in bucket.leases.items() if x[1] > now_us} if bucket.leases else {}
                 tat_us, ticks = divmod(bucket.tat, bucket.pace.scale)
                 yield key, BucketImage(rate.count, rate.period_us, rate.burst, tat_us, ticks, leases)
 
     def restore(self, key: str, image: BucketImage) -> None:
-        """Take over an exported bucket."""
+        """Take over an exported bucket, in place of one that is known."""
         bucket = self._buckets[key] = Bucket(Rate(key, image.count, image.period_us, image.burst))
         bucket.tat = image.tat_us * bucket.pace.scale + image.ticks
         bucket.leases = dict(image.leases)

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.ledger.book import Book
 from gateway.ledger.clock import Clock
+from gateway.ledger.compaction import Compaction
 from gateway.ledger.limit import Ask, Denial, Grant, Refund, Renew, Return
 from gateway.ledger.record import Death, Entry, Record, Settlement, Snapshot
 from gateway.ledger.tape import Tape
@@ -17,6 +18,8 @@ _log = logging.getLogger("tollkeeper")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 _COMPACT_AT = 8 * 1024 * 1024  # bytes; about 0.3 s of replay
+_PIECE = 500  # buckets, pools and months written at once: about 1 ms
+_ALL = 1 << 62
 _RETRY_US = 10_000_000  # how long after a failed write the whole state is written anew
 
 
@@ -38,10 +41,11 @@ class EmbeddedLedger:
             else:
                 self._book.apply(record)
         self._book.clamp(clock.steady_us())
-        self._earlier = set(self._book.charges)
+        self._earlier = set(self._book.counters.charges)
         self._pending: list[bytes] = []
         self._batching = False
         self._compact_at = _COMPACT_AT
+        self._compaction: Compaction | None = None
         self._retry_us: int | None = None  # steady time of the next try to write the state anew
         self.write_errors = 0
         if tape.size:
@@ -86,7 +90,7 @@ class EmbeddedLedger:
         To be called once the writer is dead and its journal is wholly stored. False where the writer is not known
         (never charged a month, or settled before): then nothing changes.
         """
-        if writer not in self._book.charges:
+        if writer not in self._book.counters.charges:
             return False
         rows = tuple([(key, period, units) for (key, period), units in totals.items()])
         self._record(Entry(writer, self._clock.steady_us(), Settlement(rows)))
@@ -94,7 +98,7 @@ class EmbeddedLedger:
 
     def unsettled(self) -> list[str]:
         """Writers of earlier boots that wait for `settle`."""
-        return sorted(self._earlier & self._book.charges.keys())
+        return sorted(self._earlier & self._book.counters.charges.keys())
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -120,21 +124,41 @@ class EmbeddedLedger:
     def _write(self) -> None:
         if not self._pending:
             return
+        records, self._pending = self._pending, []
         try:
-            self._tape.append(self._pending)
+            self._tape.append(records)
+            if self._retry_us is None:
+                self._compact_a_piece(records)
         except OSError as error:
             self.write_errors += 1
+            self._abandon()
             if self._retry_us is None:
                 self._retry_later(error)
-        self._pending.clear()
-        if self._tape.size > self._compact_at if self._retry_us is None else self._clock.steady_us() >= self._retry_us:
+        if self._retry_us is not None and self._clock.steady_us() >= self._retry_us:
             self._compact()
 
+    def _compact_a_piece(self, records: list[bytes]) -> None:
+        """Begin to write the state anew where the file has grown, or go on with it."""
+        if self._compaction is None:
+            if self._tape.size <= self._compact_at:
+                return
+            pieces = self._book.export_pieces(_PIECE, self._clock.steady_us, self._clock.wall_us())
+            self._compaction, records = Compaction(self._tape, pieces), []
+        if self._compaction.advance(records):
+            self._compaction = None
+            self._compact_at = max(_COMPACT_AT, 4 * self._tape.size)
+
+    def _abandon(self) -> None:
+        if self._compaction is not None:
+            self._compaction.abandon()
+            self._compaction = None
+
     def _compact(self) -> None:
-        """Write the state in place of its history; that also mends what failed to be written."""
-        self._book.trim(self._clock.wall_us())
+        """Write the whole state in place of its history; that also mends what failed to be written."""
+        self._abandon()
+        (state,) = self._book.export_pieces(_ALL, self._clock.steady_us, self._clock.wall_us())
         try:
-            self._tape.replace(_encode(self._book.export(self._clock.steady_us())))
+            self._tape.replace(_encode(state))
         except OSError as error:
             self.write_errors += 1
             self._retry_later(error)

@@ -119,14 +119,19 @@ class Pools:
         for pool in self._pools.values():
             pool.clamp(now_us)
 
-    def export(self, now_us: int) -> Iterator[tuple[str, PoolImage]]:
-        """Every pool that is in use."""
-        for key, pool in self._pools.items():
-            if (image := pool.export(now_us)) is not None:
+    def keys(self) -> list[str]:
+        """Every pool that is remembered."""
+        return list(self._pools)
+
+    def export(self, keys: list[str], now_us: int) -> Iterator[tuple[str, PoolImage]]:
+        """Those of `keys` that are in use."""
+        for key in keys:
+            pool = self._pools.get(key)
+            if pool is not None and (image := pool.export(now_us)) is not None:
                 yield key, image
 
     def restore(self, key: str, image: PoolImage) -> None:
-        """Take over an exported pool."""
+        """Take over an exported pool, in place of one that is known."""
         pool = self._pools[key] = Pool()
         pool.ttl_us = image.ttl_us
         for charge, hold in image.holds.items():

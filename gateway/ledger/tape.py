@@ -22,7 +22,7 @@ class Tape:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = _open(path, os.O_APPEND)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
         self.size = 0  # bytes in whole records
 
     def read(self) -> Iterator[bytes]:
@@ -46,29 +46,36 @@ class Tape:
 
     def replace(self, record: bytes) -> None:
         """Put `record` in place of all there is. Raises OSError if that failed; then the file is as it was."""
-        spare = self._path.with_suffix(".new")
-        file = _open(spare, os.O_APPEND | os.O_TRUNC)
+        spare = self.make_spare()
         try:
-            with open(file, "wb", closefd=False) as stream:
-                stream.write(_frame(record) + record)
-            os.fsync(file)
-            spare.replace(self._path)
+            spare.append([record])
+            self.adopt(spare)
         except OSError:
-            os.close(file)
-            with contextlib.suppress(OSError):
-                spare.unlink()
+            spare.discard()
             raise
+
+    def make_spare(self) -> "Tape":
+        """An empty tape that may take this one's place."""
+        spare = Tape(self._path.with_suffix(".new"))
+        os.ftruncate(spare._file, 0)
+        return spare
+
+    def adopt(self, spare: "Tape") -> None:
+        """Put all that is on `spare` in place of all there is, once the disk has it. Raises OSError if that failed."""
+        os.fsync(spare._file)
+        spare._path.replace(self._path)
         os.close(self._file)
-        self._file = file
-        self.size = _head.size + len(record)
+        self._file, self.size = spare._file, spare.size
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        os.close(self._file)
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-def _open(path: Path, flags: int) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
 
 
 def _frame(record: bytes) -> bytes:

@@ -81,7 +81,7 @@ class EmbeddedSite(Site):
         self.ledger = self._open()
 
     def used_in(self, key: str, period: str) -> int:
-        return self.ledger._book._used.get((key, period), 0)
+        return self.ledger._book.counters.used((key, period))
 
     def crash(self) -> None:
         """The file is all that is left."""
