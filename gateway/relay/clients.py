@@ -1,11 +1,14 @@
 """Whose request it is where proxies of ours stand in front: the client's address in `X-Forwarded-For`."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.exchange import Head
 from gateway.networks import Networks, read_address
 
 _MOST = 32  # hops that are looked at
+_LONGEST = 64  # bytes of one
+_REMEMBERED = 8192
 
 
 class Clients:
@@ -27,7 +30,7 @@ class Clients:
         values = head.get_all(b"x-forwarded-for")
         found = peer
         for told in reversed(b",".join(values).split(b",")[-_MOST:] if values else ()):
-            address = _read(told)
+            address = _read(told) if len(told) <= _LONGEST else ""
             if not address:
                 return found
             found = address
@@ -36,6 +39,7 @@ class Clients:
         return found
 
 
+@lru_cache(_REMEMBERED)
 def _read(told: bytes) -> str:
     """One hop, with a port or without (`192.0.2.1:443`, `[2001:db8::1]:443`); empty where it is no address."""
     text = told.strip(b' \t"').decode("latin-1")
