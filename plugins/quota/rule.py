@@ -73,9 +73,10 @@ def _listed(caps: tuple[Cap, ...], rule: str, owner: str, default: str) -> Itera
     for cap in caps:
         kind, amount = next((kind, amount) for kind in _KINDS if (amount := getattr(cap, kind)) is not None)
         by = cap.by or default
-        mark = cap.name or (f"{by}:{amount.period}" if kind in ("rate", "tokens") else by)
+        mark = escape(by) + (f":{amount.period}" if kind in ("rate", "tokens") else "")
+        mark = f"={escape(cap.name)}" if cap.name else mark
         name = cap.name or f"{rule}:{_KINDS[kind][2]}" + (f":{by}" if by != default else "")
-        what = f"{_KINDS[kind][1]}:{escape(owner)}:{escape(mark)}"
+        what = f"{_KINDS[kind][1]}:{escape(owner)}:{mark}"
         yield _make(kind, amount, cap.burst, name, what, tuple(by.split("+")), cap.shadow, False)
 
 
