@@ -83,8 +83,8 @@ class Buckets:
             bucket.leases = {name: (units, min(until, latest)) for name, (units, until) in bucket.leases.items()}
 
     def keys(self) -> list[str]:
-        """Every bucket that is remembered."""
-        return list(self._buckets)
+        """Every bucket that is remembered, in any order."""
+        return list(dict.keys(self._buckets))  # that of an OrderedDict takes ten times as long
 
     def export(self, keys: list[str], now_us: int) -> Iterator[tuple[str, BucketImage]]:
         """Those of `keys` that are not idle."""

@@ -28,23 +28,26 @@ def answer_alone(
     ask: Ask, decided: Grant | Denial | None, month: Month | None, wall_us: int, tab: Tab
 ) -> Grant | Denial:
     """The answer to `ask` where the share has `decided` its part, if it had one."""
+    is_denied = isinstance(decided, Denial)
     parts = iter(decided.standings if decided is not None else ())
-    local = local_ask(ask)
-    places = [at for at, need in enumerate(ask.needs) if local is not None and not isinstance(need.limit, Quota)]
-    standings = tuple(
-        [next(parts) if at in places else _stand(need.limit, month, wall_us, tab) for at, need in enumerate(ask.needs)]
-    )
+    places = [at for at, need in enumerate(ask.needs) if decided is not None and not isinstance(need.limit, Quota)]
+    standings: list[Standing] = []
+    for at, need in enumerate(ask.needs):
+        if at in places:
+            standings.append(next(parts))
+        else:
+            standings.append(_stand(need.limit, 0 if is_denied else need.cost, month, wall_us, tab))
     if isinstance(decided, Denial):
-        return Denial(ask.charge, places[decided.index], decided.wait_us, standings, decided.unsatisfiable)
+        return Denial(ask.charge, places[decided.index], decided.wait_us, tuple(standings), decided.unsatisfiable)
     shadowed = tuple([places[at] for at in decided.shadowed]) if decided is not None else ()
-    return Grant(ask.charge, 0, 0, month.name if month is not None else "", standings, shadowed, MODE)
+    return Grant(ask.charge, 0, 0, month.name if month is not None else "", tuple(standings), shadowed, MODE)
 
 
-def _stand(limit: Limit, month: Month | None, wall_us: int, tab: Tab) -> Standing:
+def _stand(limit: Limit, cost: int, month: Month | None, wall_us: int, tab: Tab) -> Standing:
     """The best that is known: of a month what this worker was charged, of the rest nothing."""
     if isinstance(limit, Rate):
         return Standing(1000 * limit.burst, 0, 0)
     if not isinstance(limit, Quota) or month is None:
         return Standing(1000 * limit.limit, 0, 0)
-    used = tab.units((limit.key, month.name))
+    used = tab.units((limit.key, month.name)) + cost
     return Standing(max(1000 * limit.limit - used, 0), max(month.end_us - wall_us, 0), used)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.ledger.limit import Ask, Denial, Grant, Limit, Standing
+from gateway.ledger.limit import Ask, Denial, Grant, Limit, Need, Standing
 
 Places = tuple[int, ...]
 
@@ -18,6 +18,11 @@ def split(ask: Ask, slot_of: Callable[[Limit], int]) -> list[tuple[Places, Ask]]
     return [
         (tuple(group), Ask(ask.charge, tuple([ask.needs[at] for at in group]))) for group in reversed(places.values())
     ]
+
+
+def without_cost(ask: Ask) -> Ask:
+    """What tells how the limits of `ask` stand."""
+    return Ask(ask.charge, tuple([Need(need.limit, 0, True) for need in ask.needs]))
 
 
 def join(ask: Ask, answers: Sequence[tuple[Places, Grant | Denial]]) -> Grant | Denial:

@@ -14,7 +14,7 @@ from gateway.ledger.calendar import Calendar
 from gateway.ledger.limit import Ask, Denial, Grant, Limit, Need, Quota, Refund, Renew, Return
 from gateway.ledger.months import Months, costs_of, negate
 from gateway.ledger.outage import answer_alone, local_ask, month_of
-from gateway.ledger.parts import Places, join, split
+from gateway.ledger.parts import Places, join, split, without_cost
 from gateway.ledger.period import Month
 from gateway.ledger.question import Fail, Question
 from gateway.ledger.script import LEDGER, correct, limit_key, take
@@ -163,7 +163,7 @@ class RedisLedger:
                 taken.append((places, answer))
                 if isinstance(answer, Denial):
                     self._give_back(ask, taken[:-1])
-                    rest = [(others, await self._one("peek", p)) for others, p in parts if others != places]
+                    rest = [(others, await self._look_at(part)) for others, part in parts if others != places]
                     future.set_result(join(ask, [(places, answer), *rest]))
                     return
         except Exception as error:
@@ -172,6 +172,11 @@ class RedisLedger:
             fail(error)
             return
         future.set_result(join(ask, taken))
+
+    async def _look_at(self, part: Ask) -> Answer:
+        """Whether it refuses too, and how its limits stand."""
+        weighed, standing = await asyncio.gather(self._one("peek", part), self._one("peek", without_cost(part)))
+        return weighed if isinstance(weighed, Denial) else standing
 
     def _give_back(self, ask: Ask, taken: Sequence[tuple[Places, Answer]]) -> None:
         for places, grant in taken:
