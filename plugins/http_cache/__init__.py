@@ -9,8 +9,8 @@ An answer of status 200 gets what the upstream did not give it: a strong ETag (S
 (default `private, max-age=<ttl>`; with a ttl of 0 `private, no-cache`) and `vary`. Then the request's conditions are
 judged, whoever answered: 304 without a body, or 412 (1402). Other methods' conditions are the upstream's business.
 
-With `store` answers are kept in this worker for as long as the upstream says (s-maxage, max-age, Expires), else `ttl`;
-nothing is guessed. Kept are whole answers of status 200 to GET, of at most `entry` bytes, without Set-Cookie, no-store,
+With `store` answers are kept in this worker, all such caches together in 32 MB, for as long as the upstream says
+(s-maxage, max-age, Expires), else `ttl`; nothing is guessed. Kept are whole answers of status 200 to GET, of at most `entry` bytes, without Set-Cookie, no-store,
 private and no-cache; `Vary` is honoured. They are for the same `tenant`: consumer, project or all, and for keys of the
 same role and scope. Between users an upstream that sends Cache-Control must say public, s-maxage or must-revalidate
 (RFC 9111, 3.5). Requests with If-Match, If-Unmodified-Since, Range or no-store bypass what is kept; no-cache, max-age

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from gateway.relay.services import Clock
 from plugins.response_cache import Plugin, Settings
 from plugins.response_cache.draft import Draft
 from plugins.response_cache.entry import Entry, decode_entry, encode_entry
+from plugins.response_cache.flight import Flights, Turn
 from plugins.response_cache.store import Store
 from plugins.response_cache.workers import Workers
 from tests.gateway.http.peers import RawClient, eventually
@@ -422,6 +424,39 @@ async def test_what_is_under_way_has_a_bound(scene: Scene) -> None:
     plugin._collected = 0
     await scene.ask()
     assert (plugin._collected, await scene.told()) == (0, "hit")
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_one_leads_at_a_time_and_nobody_is_forgotten(seed: int) -> None:
+    random, flights, key = Random(seed), Flights(), b"key"
+    leading = most = 0
+
+    async def request() -> Entry | Turn:
+        nonlocal leading, most
+        turn = Turn.LEAD if flights.open(key) else await flights.wait(key, random.choice([0.002, 5]))
+        if turn is not Turn.LEAD:
+            return turn
+        leading += 1
+        most = max(most, leading)
+        try:
+            await asyncio.sleep(random.random() / 500)
+        finally:
+            leading -= 1
+            entry = random.choice([ENTRY, None, None])
+            flights.end(key, entry, has_answer=random.random() < 0.2)
+        return turn
+
+    tasks = []
+    for _ in range(60):
+        tasks.append(asyncio.ensure_future(request()))
+        if random.random() < 0.3:
+            random.choice(tasks).cancel()
+        if random.random() < 0.2:
+            await asyncio.sleep(0.001)
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert most == 1 and not flights._waiting
+    assert all(isinstance(end, Entry | Turn | asyncio.CancelledError) for end in ended)
 
 
 # --- several workers
