@@ -4,19 +4,23 @@ error catalogue, the upstream's a `kind`; what is said to the client about eithe
 
 
 class BadRequest(Exception):
-    """The client's bytes are wrong, too many or too late. `number` is a number of the error catalogue."""
+    """The client's bytes are wrong, too many or too late. `number` is a number of the error catalogue.
 
-    def __init__(self, number: int, message: str) -> None:
+    `limit` is bytes where there were too many of them, else 0.
+    """
+
+    def __init__(self, number: int, message: str, limit: int = 0) -> None:
         super().__init__(message)
         self.number = number
         self.message = message
+        self.limit = limit
 
 
 class BodyTooLarge(BadRequest):
     """The body is larger than the reader's limit, by its Content-Length or by count."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(1208, f"The body is larger than {limit} bytes.")
+        super().__init__(1208, f"The body is larger than {limit} bytes.", limit)
 
 
 class BodyTimeout(BadRequest):

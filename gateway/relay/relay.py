@@ -69,7 +69,8 @@ class Relay:
         except BadRequest as fault:
             if exchange.forwarded:  # a body that was passed on as it came
                 exchange.outcome = Outcome.LEFT
-            self._refuse(exchange, GatewayError(fault.number, fault.message))
+            details = {"limit": int(fault.limit)} if fault.limit else None
+            self._refuse(exchange, GatewayError(fault.number, fault.message, details=details))
         except (asyncio.CancelledError, ClientGone, ClientStalled):
             self._leave(exchange)
             raise

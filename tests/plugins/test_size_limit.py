@@ -1,6 +1,7 @@
 """How large a request may be: by tier, before the upload and while it comes."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ async def test_s38_a_body_in_chunks_is_cut_off_at_the_limit(stage: Stage, path: 
         await asyncio.sleep(0.005)
     answered = await read_answer(client)
     assert (answered.status, answered.number) == (413, 1208)
+    assert json.loads(answered.body)["error"]["details"] == {"limit": 1000}
 
 
 async def announce(stage: Stage, lines: str, path: str = "/plain/x") -> RawClient:

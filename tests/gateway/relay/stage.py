@@ -219,9 +219,10 @@ async def read_whole(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     lowered = head.lower()
     if b"transfer-encoding: chunked" in lowered:
-        while not head.endswith(b"0\r\n\r\n"):
-            head += await reader.readuntil(b"\r\n")
-        return head
+        body = b""  # the head may end in a 0 as well
+        while not body.endswith(b"0\r\n\r\n"):
+            body += await reader.readuntil(b"\r\n")
+        return head + body
     for line in lowered.split(b"\r\n"):
         if line.startswith(b"content-length:"):
             head += await reader.readexactly(int(line.split(b":")[1]))
