@@ -28,7 +28,7 @@ def check_parts(config: Config) -> Iterator[Problem]:
             yield from _identity(route, chain, path)
             yield from check_strangers(config, route, chain, path)
             yield from _permission(route, chain, path)
-    if not is_broken:
+    if config.routes and not is_broken:
         yield from check_use(config, chains)
 
 

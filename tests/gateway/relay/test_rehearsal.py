@@ -45,8 +45,7 @@ class Rehearsal:
         head = read_head(b"POST", path.encode(), "1.1", headers)
         exchange = Exchange(Ids()(), head, head.method, head.path, 0.0)
         exchange.request, exchange.peer = Draft(body), "127.0.0.1"
-        route, _ = self.assembly.directions.router.find(head.method, head.path)
-        assert route is not None
+        route, _ = self.assembly.directions.enter(exchange)
         return (await rehearse(route, exchange)).steps
 
 
