@@ -10,12 +10,12 @@ An answer of status 200 gets what the upstream did not give it: a strong ETag (S
 judged, whoever answered: 304 without a body, or 412 (1402). Other methods' conditions are the upstream's business.
 
 With `store` answers are kept in this worker, all such caches together in 32 MB, for as long as the upstream says
-(s-maxage, max-age, Expires), else `ttl`; nothing is guessed. Kept are whole answers of status 200 to GET, of at most `entry` bytes, without Set-Cookie, no-store,
-private and no-cache; `Vary` is honoured. They are for the same `tenant`: consumer, project or all, and for keys of the
-same role and scope. Between users an upstream that sends Cache-Control must say public, s-maxage or must-revalidate
-(RFC 9111, 3.5). Requests with If-Match, If-Unmodified-Since, Range or no-store bypass what is kept; no-cache, max-age
-and min-fresh may renew it; only-if-cached refuses where nothing is (1810). A method that changes things drops what its
-caller's tenant has of the path in this worker.
+(s-maxage, max-age, Expires), else `ttl`; nothing is guessed. Kept are whole answers of status 200 to GET, of at most
+`entry` bytes, without Set-Cookie, no-store, private and no-cache; `Vary` is honoured. They are for the same `tenant`:
+consumer, project or all, and for keys of the same role and scope. Between users an upstream that sends Cache-Control
+must say public, s-maxage or must-revalidate (RFC 9111, 3.5). Requests with If-Match, If-Unmodified-Since, Range or
+no-store bypass what is kept; no-cache, max-age and min-fresh may renew it; only-if-cached refuses where nothing is
+(1810). A method that changes things drops what its caller's tenant has of the path in this worker.
 
 Place it behind authentication and acl, since a hit ends the chain, and behind plugins that change answers: what they
 made of one is kept, and given to them again. Before the quota a hit costs nothing, behind it as much as a miss. The

@@ -155,6 +155,14 @@ async def test_s62_a_tenant_does_not_wait_for_another_ones_answer(scene: Scene) 
     assert scene.calls == 2
 
 
+async def test_s62_nobody_can_find_out_what_another_tenant_has_asked(scene: Scene) -> None:
+    await scene.start(good())
+    await scene.ask()
+    guessed = await scene.ask(key=OTHER, cache_control="only-if-cached")
+    unknown = await scene.ask(asking(n=2), key=OTHER, cache_control="only-if-cached")
+    assert (guessed.status, guessed.number) == (unknown.status, unknown.number) == (504, 1810)
+
+
 async def test_s63_a_key_that_is_not_good_gets_nothing_that_is_kept(scene: Scene) -> None:
     await scene.start(good(), settings="tenant: all")
     await scene.ask()
