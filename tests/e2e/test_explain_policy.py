@@ -2,9 +2,11 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.e2e.rehearsed import Case, compare, explain, perform
@@ -14,6 +16,9 @@ from tests.harness import Document, Gateway, config, eventually, running_gateway
 TURNS = [{"role": "user", "content": "hi"}]
 ADDED = frozenset(("etag", "vary", "x-cache-status", "age"))  # by caches, to a model server's answer
 ELSEWHERE, BANNED = "127.0.0.2", "127.0.0.9"
+SECRET = "a-shared-secret-of-more-than-32-bytes"
+JWT = {"keys": [{"kid": "a", "secret": "${JWT_SECRET}"}], "issuer": "https://id.example", "audience": "tollkeeper",
+       "algorithms": ["HS256"], "default_tier": "open"}  # fmt: skip
 HOLDERS: dict[str, dict[str, Any]] = {
     "plain": {"tier": "open"},
     "viewer": {"tier": "open", "role": "viewer"},
@@ -59,7 +64,7 @@ def _document() -> Document:
             "echo": {"backend": "echo", "price": {"input": 1, "output": 1}},
             "secret": {"backend": "echo", "projects": ["search"]},
         },
-        plugins=["key_auth", "acl", {"size_limit": {"body": "20KB", "query": 100}},
+        plugins=["key_auth", {"jwt": JWT}, "acl", {"size_limit": {"body": "20KB", "query": 100}},
                  {"validate": {"unknown": "refuse", "allow": ["echo"]}}, {"http_cache": {"ttl": "60s"}}, "quota"],
         routes=[
             {"path": CHAT},
@@ -75,7 +80,7 @@ def _document() -> Document:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    environment = {f"KEY_{name.upper()}": _key(name) for name in HOLDERS}
+    environment = {"JWT_SECRET": SECRET} | {f"KEY_{name.upper()}": _key(name) for name in HOLDERS}
     with running_gateway(_document(), environment=environment) as gateway:
         for name in ("talker", "novelist", "spender"):
             assert perform(gateway, _chat(0, name, echo={"chunks": 890})).status == 200
@@ -91,7 +96,22 @@ def _chat(number: int, key: str, model: Any = "echo", path: str = CHAT, **fields
     return Case(number, "POST", path, _key(key), content)
 
 
+def _token(number: int, at: int, kid: str = "a", secret: str = SECRET, **claims: Any) -> Case:
+    """A request with a token, from address `at`: those that fail are counted by address."""
+    now = time.time_ns() // 10**9
+    terms = {"sub": "jane", "iss": "https://id.example", "aud": "tollkeeper", "iat": now, "exp": now + 600, **claims}
+    token = jwt.encode(terms, secret, "HS256", {"kid": kid})
+    return Case(number, "GET", "/echo", token, peer=f"127.0.1.{at}")
+
+
 CASES = {
+    "token": _token(0, 1),
+    "expired token": _token(1007, 2, iat=1_000_000_000, exp=1_000_000_600),
+    "token of tomorrow": _token(1008, 3, nbf=5_000_000_000),
+    "token of an unknown key": _token(1009, 4, kid="b"),
+    "token for somebody else": _token(1013, 5, aud="other"),
+    "forged token": _token(1006, 6, secret="x" * 40),
+    "token and key": _token(1004, 7)._replace(headers={"x-api-key": _key("plain")}),
     "good": _chat(0, "plain"),
     "role with a tier": _chat(0, "builder"),
     "role without the permission": _chat(1104, "viewer"),
