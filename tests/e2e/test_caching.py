@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import aiohttp
 import pytest
 
 from tests.harness import Gateway, config, eventually, running_gateway
+from tests.redis import running_redis
 
 CROWD = 100
 
@@ -126,3 +128,20 @@ async def refusals(gateway: Gateway, body: bytes, count: int) -> list[tuple[int,
     headers = {"authorization": f"Bearer {gateway.key('open')}"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
         return await asyncio.gather(*(ask(session) for _ in range(count)))
+
+
+async def test_replicas_that_share_redis_share_answers() -> None:
+    with running_redis() as redis, ExitStack() as stack:
+        document = config(
+            state={"redis": redis.url},
+            plugins=[{"key_auth": {}}, {"response_cache": {"store": "shared"}}, {"quota": {}}],
+        )
+        pair = [stack.enter_context(running_gateway(document)) for _ in range(2)]
+        body = asking("over two replicas", echo={"delay": 0.5})
+        told = await asyncio.gather(*(crowd(gateway, body, CROWD // 2) for gateway in pair))
+        results = Counter({result: 0 for result in ("miss", "coalesced")})
+        for counted in told:
+            for (status, result, _), count in counted.items():
+                assert status == 200
+                results[result] += count
+        assert results == {"miss": 1, "coalesced": CROWD - 1}
