@@ -29,7 +29,7 @@ def parse_rates(text: str) -> Rates | None:
 
 def _rates(parts: Sequence[float]) -> Rates:
     paid, written, cached = [round(part * 1e6) for part in parts]
-    return Rates(paid, written, cached, "/".join(map(repr, parts)))
+    return Rates(paid, written, cached, "/".join(f"{part:.9g}" for part in parts))
 
 
 def price_tokens(rates: Rates, prompt: int, completion: int, cached: int = 0) -> int:

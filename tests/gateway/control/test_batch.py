@@ -83,6 +83,24 @@ def test_what_a_dead_worker_left_open_keeps_its_units_and_what_was_delivered() -
     assert (first.bytes_out, first.finished, first.total_us) == (300, NOON + 9_000_000, 9_000_000)
 
 
+def test_a_dead_workers_tokens_and_money_stay_charged() -> None:
+    """7 tokens of the prompt and 12 delivered, at 1 and 10 USD a million; units as they were reserved."""
+    charges = (("tokens", "tokens", 99_000), ("money", "money", 5_000_000), ("project", "units", 500))
+    request = opened("1", price="1.0/10.0/0.5", charges=charges)
+    lost = plan_lost(plan(lines(request, Progress("1", 300, 12)), "w").opened, NOON)
+    assert lost.finished[0].cost_nano == 7 * 1000 + 12 * 10_000
+    assert lost.usage == {
+        ("month:acme", "2026-11"): 1000, ("tokens", "2026-11"): 19_000, ("money", "2026-11"): 127_000,
+        ("project", "2026-11"): 500,
+    }  # fmt: skip
+
+
+def test_every_counter_that_was_charged_is_summed() -> None:
+    kept = (("tokens", "tokens", 18_000), ("money", "money", 0))
+    records = [closed(opened(id, quota_key=""), charges=kept) for id in "ab"]
+    assert plan(lines(*records), "w").usage == {("tokens", "2026-11"): 36_000}
+
+
 @st.composite
 def journals(draw: st.DrawFn) -> list[bytes]:
     """Lines of several requests, interleaved, each in its own order; some never end."""

@@ -205,6 +205,17 @@ def test_a_consumer_is_changed_and_removed_with_its_keys(directory: Directory) -
         directory.consumers.show("acme")
 
 
+def test_an_override_of_a_consumer_of_the_store(directory: Directory, hand: Hand) -> None:
+    directory.consumers.set(Consumer("o", "pro", override_tier="free", override_until=5_000_000))
+    key = directory.new_key(NewKey("o")).data["key"]
+    found = directory.look_up(digest(key))
+    assert found is not None and (found.override_tier, found.override_until) == ("free", 5.0)
+    assert (found.tier_at(4.9), found.tier_at(5.0)) == ("free", "pro")
+    for wrong in (Consumer("o", "pro", override_tier="gone"), Consumer("o", "pro", override_until=5)):
+        with pytest.raises(DirectoryError):
+            directory.consumers.set(wrong)
+
+
 def test_consumers_of_the_file_are_not_changed_here(directory: Directory) -> None:
     for change in (
         lambda: directory.consumers.set(Consumer("filed", "free")),

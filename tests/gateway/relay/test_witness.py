@@ -11,10 +11,11 @@ from gateway.exchange import Credential, Exchange, Outcome, Upstream
 from gateway.http.head import read_head
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.metrics import Board, Reader, Series, make_board_file
+from gateway.price import compile_price
 from gateway.relay.registry import Registry
 from gateway.relay.tally import Tally
 from gateway.relay.witness import Witness
-from gateway.settings.schema import Model
+from gateway.settings.schema import Model, Price
 from gateway.wire import parse_object
 
 
@@ -120,6 +121,33 @@ def test_units_that_went_back_are_not_in_the_row(desk: Desk, outcome: Outcome) -
     assert isinstance(closed, Closed)
     assert closed.units == (1500 if outcome.keeps_units else 0)
     assert closed.cancel == ("client" if outcome in (Outcome.LEFT, Outcome.LEFT_WAITING) else "")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_money_and_what_stays_charged_of_it(desk: Desk, outcome: Outcome) -> None:
+    made = request(desk)
+    assert made.entry is not None
+    made.entry = msgspec.structs.replace(made.entry, price=compile_price(Price(input=1.5, output=2, cached=0.001)))
+    made.charges = (("t", "tokens", 9_000_000), ("m", "money", 5), ("u", "units", 300))
+    made.tokens.prompt, made.tokens.completion, made.tokens.cached = 5, 7, 1
+    made.outcome, made.cache = outcome, "miss"
+    desk.witness.closed(made)
+    (closed,) = desk.records()
+    assert isinstance(closed, Closed)
+    assert (closed.cost_nano, closed.cache, closed.opened.price) == (20_001, "miss", "1.5/2/0.001")
+    kept = (12_000, 20_001, 300) if outcome.keeps_units else (0, 0, 0)
+    assert [units for _, _, units in closed.charges] == [*kept]
+
+
+def test_without_a_price_there_is_no_money(desk: Desk) -> None:
+    made = request(desk)
+    made.outcome, made.status = Outcome.COMPLETE, 200
+    made.tokens.prompt, made.tokens.source = 5, "counted"
+    desk.witness.opened(made)
+    desk.witness.closed(made)
+    closed = desk.records()[-1]
+    assert isinstance(closed, Closed) and closed.cost_nano is None
+    assert desk.board()["unpriced_total", made.model_label] == [1.0]
 
 
 def test_numbers_of_a_request(desk: Desk) -> None:
