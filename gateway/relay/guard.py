@@ -22,6 +22,7 @@ from gateway.tasks import spawn
 RULE = "failed_logins"
 _FAILURES = frozenset((1002, 1003, *range(1005, 1014)))  # not 1001: nothing was tried; nor 1004: it fits no key
 _UNIT = 1000  # milli-units
+_MINUTES = 300  # seconds after which a client should not try by itself
 _ADDRESSES = 20_000  # that failed lately, remembered in a worker
 
 
@@ -105,7 +106,8 @@ class Guard(BasePlugin[BaseSettings]):
         limit = self._rate.count
         details = {"rule": RULE, "limit": limit, "used": limit, "reset": math.ceil(self._wall() + wait)}
         text = f"{peer} failed to log in more often than {self._rate!r}. Send a valid key in {seconds} s."
-        return GatewayError(1508, text, details=details, headers={"Retry-After": str(seconds)})
+        headers = {"Retry-After": str(seconds), "x-should-retry": "true" if seconds <= _MINUTES else "false"}
+        return GatewayError(1508, text, details=details, headers=headers)
 
 
 def _name(peer: str) -> str:

@@ -73,7 +73,7 @@ async def test_s09_an_address_has_its_failures_and_no_more(site: Site) -> None:
     assert [await knock(guard) for _ in range(5)] == [None] * 5
     refused = await knock(guard)
     assert refused is not None
-    assert (refused.status, refused.headers) == (429, {"Retry-After": "12"})
+    assert (refused.status, refused.headers) == (429, {"Retry-After": "12", "x-should-retry": "true"})
     assert refused.details == {"rule": "failed_logins", "limit": 5, "used": 5, "reset": 5012}
     assert await knock(guard, failure=0) is not None, "a right guess is not told from a wrong one"
     assert await knock(guard, "192.0.2.8") is None, "others are not concerned"
