@@ -234,6 +234,12 @@ def test_the_key_comes_from_elsewhere(run: Callable[..., Any], monkeypatch: pyte
     assert done.returncode == 0 and _key("plain") not in done.stdout
 
 
+def test_no_key_is_logged(gateway: Gateway) -> None:
+    for case in (CASES["good"], CASES["bad key"], CASES["expired key"]):
+        explain(gateway, case)
+    assert not any(_key(name) in gateway.log for name in HOLDERS) and "nobody-has-this-key" not in gateway.log
+
+
 def test_bodies_and_headers(run: Callable[..., Any], tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"model": "nope", "messages": []}')

@@ -66,6 +66,34 @@ async def test_the_queue_keeps_the_order_over_the_start(make: Make) -> None:
     assert order == names
 
 
+async def test_what_a_request_would_meet_is_foreseen(make: Make) -> None:
+    slots = make("--start-delay=0.2", bound=1)
+    assert slots.foresee() is None, "it would wait for the engine"
+    await slots.acquire("w", ask("a"))
+    assert slots.foresee() is None, "it would wait for the slot"
+    waiting = asyncio.ensure_future(slots.acquire("w", ask("b")))
+    await eventually(lambda: slots.admission.waiting)
+    foreseen, met = slots.foresee(), await slots.acquire("w", ask("c"))
+    assert isinstance(foreseen, Failed) and foreseen == met
+    slots.release("w", give("a"))
+    assert isinstance(await waiting, Slot)
+    slots.release("w", give("b"))
+    assert slots.foresee() is None
+    assert (slots.describe()["in_use"], slots.describe()["waiting"]) == (0, 0), "nothing was taken"
+    await slots.engine.stop()
+    foreseen = slots.foresee()
+    assert isinstance(foreseen, Failed) and foreseen.number == 1707
+
+
+async def test_a_full_waiting_room_before_an_engine_is_foreseen(make: Make) -> None:
+    slots = make("--start-delay=5", bound=0)
+    waiting = asyncio.ensure_future(slots.acquire("w", ask("a", load=0.3)))
+    await asyncio.sleep(0.05)
+    foreseen, met = slots.foresee(), await slots.acquire("w", ask("b"))
+    assert isinstance(foreseen, Failed) and foreseen == met and foreseen.number == 1709
+    await waiting
+
+
 async def test_full_queue_is_told_at_once(make: Make) -> None:
     slots = make(bound=1)
     await slots.acquire("w", ask("a"))
