@@ -4,6 +4,7 @@ A key may belong to a consumer of the file: then tier, project and scopes are th
 stored, only their SHA-256. Every change says whose cached entries it makes stale.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from gateway.settings.credentials import shown_id
 from gateway.settings.key import digest, is_importable, key_id, make_key
 from gateway.settings.roles import narrow_methods
 from gateway.settings.schema import Config
+
+_log = logging.getLogger("tollkeeper.control")
 
 _SECOND = 1_000_000  # microseconds
 LONGEST_OVERLAP = 7 * 86_400  # seconds, where the holder of a key rotates it
@@ -53,11 +56,18 @@ class Directory:
         self._clock = clock
 
     def look_up(self, hashed: bytes) -> Credential | None:
-        """Who holds the key with this SHA-256; None for a key that is unknown, revoked or without a consumer."""
+        """Who holds the key with this SHA-256; None for a key that is unknown, revoked or without a consumer.
+
+        So is one whose consumer has a tier that left the file: what limits nobody knows would be none.
+        """
         with self._store.reading.connect() as connection:
             key = connection.execute(select(keys).where(keys.c.digest == hashed, keys.c.revoked == 0)).one_or_none()
             consumer = None if key is None else self.consumers.find(connection, key.consumer)
         if key is None or consumer is None:
+            return None
+        tiers = self.consumers.config.tiers
+        if tiers and consumer.tier not in tiers:
+            _log.error("consumer %s is refused: no tier %r in the configuration", consumer.name, consumer.tier)
             return None
         return Credential(
             id=key.id,

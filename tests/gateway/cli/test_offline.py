@@ -80,7 +80,7 @@ def test_a_key_is_printed_alone_and_listed_without_its_secret(file: Path) -> Non
     assert made.stderr == f"key {name} of bob\n"
     listed = run("key", "list", file=file).stdout
     row = next(line for line in listed.splitlines() if line.startswith(name))
-    assert re.search(r"bob +\w{4} +good until \d{4}-\d\d-\d\d .* q\* +- +store$", row)
+    assert re.search(r"bob +\w{4} +good until \d{4}-\d\d-\d\d \S+ UTC +- +q\* +- +- +store$", row)
     assert key.split("_")[2] not in listed
     assert "expired 2020-01-01 00:00 UTC" in listed
 
@@ -134,7 +134,7 @@ def test_dates_that_are_none(file: Path, when: str) -> None:
 
 def test_consumers(file: Path) -> None:
     set_up = run("consumer", "set", "bob", "--tier", "pro", "--project", "search", file=file)
-    assert set_up.stdout.splitlines()[1].split() == ["bob", "pro", "search", "-", "-", "store"]
+    assert set_up.stdout.splitlines()[1].split() == ["bob", "pro", "-", "search", "-", "-", "-", "-", "store"]
     assert [line.split()[0] for line in run("consumer", "list", file=file).stdout.splitlines()[1:]] == ["acme", "bob"]
     assert run("consumer", "remove", "bob", file=file).stdout == "removed bob\n"
     assert len(run("consumer", "list", file=file).stdout.splitlines()) == 2

@@ -178,6 +178,17 @@ def test_roles_methods_and_addresses_of_the_stores_consumers(directory: Director
         directory.new_key(NewKey("acme", role="guest"))
 
 
+def test_a_tier_that_leaves_the_file_takes_its_keys_along(
+    directory: Directory, store: Store, hand: Hand, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not to be limited by nothing."""
+    directory.consumers.set(Consumer("roled", role="developer"))
+    keys = [directory.new_key(NewKey("acme", "free")).data["key"], directory.new_key(NewKey("roled")).data["key"]]
+    later = Directory(store, Config(tiers={"other": Tier()}, roles={"developer": Role()}), hand)
+    assert [later.look_up(digest(key)) for key in keys] == [None, None]
+    assert "consumer acme is refused: no tier 'free'" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("consumer", "reason"),
     [
