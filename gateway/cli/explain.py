@@ -12,6 +12,7 @@ from gateway.cli.session import NotRunning, Refused, ask
 from gateway.cli.table import draw
 from gateway.settings.problem import ConfigError
 
+_NAMES = 3  # headers that are named beside the step that adds them; all of them stand below
 _PROMPT = [{"role": "user", "content": "Hello"}]
 
 
@@ -110,14 +111,19 @@ def _outline(told: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield from _place(told.get("target", {}))
     if told.get("cost"):
-        yield f"cost: {told['cost']:g} units" + ("" if told["charged"] else ", nothing is charged")
+        unit = "unit" if told["cost"] == 1 else "units"
+        yield f"cost: {told['cost']:g} {unit}" + ("" if told["charged"] else ", nothing is charged")
     yield f"answer: {_answer(told)}"
     yield from (f"  {header}" for header in told["headers"])
 
 
 def _row(step: dict[str, Any]) -> dict[str, Any]:
-    what = f"{step['number']} {step['message']}".strip() if step["number"] else "; ".join(step["lines"])
-    return {"step": step["name"], "decision": step["decision"], "what": what if len(what) < 200 else f"{what[:200]}…"}
+    names = [line.partition(":")[0] for line in step["lines"]]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    what = f"adds {', '.join(names[:_NAMES])}{more}" if names else ""
+    if step["number"]:
+        what = f"{step['number']} {step['message']}".strip()
+    return {"step": step["name"], "decision": step["decision"], "what": what}
 
 
 def _place(place: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Head
+from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead
 from gateway.relay.registry import Registry
 from gateway.relay.route import Route
@@ -65,6 +66,11 @@ def open_exchange(head: RequestHead, received: float, new_id: Callable[[], str])
         exchange.request_id = named.decode("ascii")
     exchange.lines.append(f"X-Request-ID: {exchange.request_id}\r\n")
     return exchange
+
+
+def explain_fault(fault: BadRequest) -> GatewayError:
+    """What is said of a body that is too large, too slow or broken."""
+    return GatewayError(fault.number, fault.message, details={"limit": int(fault.limit)} if fault.limit else None)
 
 
 def no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:

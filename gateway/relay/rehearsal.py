@@ -13,11 +13,12 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome, Reply
-from gateway.http.faults import BadRequest
+from gateway.http.faults import BadRequest, BodyTooLarge
 from gateway.ledger.lease import Account, Charge, Cost
 from gateway.ledger.limit import Denial
 from gateway.plugin import Ledger
 from gateway.relay.chain import Hook, run_response
+from gateway.relay.directions import explain_fault
 from gateway.relay.route import Route
 
 Decision = Literal["passed", "replied", "refused"]
@@ -47,9 +48,9 @@ class Draft:
         self._body = body
 
     async def read(self, limit: int) -> bytes:
-        """The body. Raises GatewayError 1208 where it is larger than `limit` bytes."""
+        """The body. Raises BodyTooLarge where it is larger than `limit` bytes."""
         if len(self._body) > limit:
-            raise GatewayError(1208, f"The body is larger than {limit} bytes.")
+            raise BodyTooLarge(limit)
         return self._body
 
 
@@ -109,7 +110,7 @@ async def _try(hook: Hook, exchange: Exchange) -> tuple[Reply | None, GatewayErr
     except GatewayError as error:
         refusal = error
     except BadRequest as fault:
-        refusal = GatewayError(fault.number, fault.message)
+        refusal = explain_fault(fault)
     except Exception as bug:
         _log.exception("a step failed in a rehearsal")
         refusal = GatewayError(1900, f"{type(bug).__name__}: {bug}")

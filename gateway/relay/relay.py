@@ -13,7 +13,7 @@ from gateway.http.request import Request
 from gateway.relay.carriage import Carriage
 from gateway.relay.chain import run_access, run_chunk, run_response
 from gateway.relay.dialect import estimate
-from gateway.relay.directions import Directions, no_route, open_exchange
+from gateway.relay.directions import Directions, explain_fault, no_route, open_exchange
 from gateway.relay.route import Route
 
 _log = logging.getLogger("tollkeeper")
@@ -69,8 +69,7 @@ class Relay:
         except BadRequest as fault:
             if exchange.forwarded:  # a body that was passed on as it came
                 exchange.outcome = Outcome.LEFT
-            details = {"limit": int(fault.limit)} if fault.limit else None
-            self._refuse(exchange, GatewayError(fault.number, fault.message, details=details))
+            self._refuse(exchange, explain_fault(fault))
         except (asyncio.CancelledError, ClientGone, ClientStalled):
             self._leave(exchange)
             raise

@@ -216,6 +216,12 @@ async def test_workers_may_only_have_documents_fetched(office: Office) -> None:
     assert [message.name for message in control.heard] == ["fetch"]
 
 
+async def test_what_a_backend_would_say_is_foreseen(office: Office) -> None:
+    worker = await office.peer("w1")
+    answer = await worker.call(Command("foresee", {"backend": "nobody"}))
+    assert isinstance(answer, Failed) and answer.number == 1707
+
+
 async def test_what_changed_is_told_to_every_worker(office: Office) -> None:
     control = await office.control()
     await control.call(Changed((b"x" * 32,)))
