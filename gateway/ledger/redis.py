@@ -14,7 +14,7 @@ from gateway.ledger.calendar import Calendar
 from gateway.ledger.limit import Ask, Denial, Grant, Limit, Need, Quota, Refund, Renew, Return
 from gateway.ledger.months import Months, costs_of, negate
 from gateway.ledger.outage import answer_alone, local_ask, month_of
-from gateway.ledger.parts import Places, join, split, without_cost
+from gateway.ledger.parts import Part, Places, join, split, take_parts
 from gateway.ledger.period import Month
 from gateway.ledger.question import Fail, Question
 from gateway.ledger.script import LEDGER, correct, limit_key, take
@@ -147,36 +147,18 @@ class RedisLedger:
         self._question(mode, ask, future, future.set_exception)
         return future
 
-    def _split(self, ask: Ask) -> list[tuple[Places, Ask]]:
+    def _split(self, ask: Ask) -> list[Part]:
         if not self.client.is_cluster:
             return [(tuple(range(len(ask.needs))), ask)]
         return split(ask, _slot)
 
-    async def _take_parts(
-        self, ask: Ask, parts: list[tuple[Places, Ask]], future: "asyncio.Future[Answer]", fail: Fail
-    ) -> None:
-        """One after the other; where one refuses, the earlier ones get theirs back and the rest is only looked at."""
-        taken: list[tuple[Places, Answer]] = []
+    async def _take_parts(self, ask: Ask, parts: list[Part], future: "asyncio.Future[Answer]", fail: Fail) -> None:
         try:
-            for places, part in parts:
-                answer = await self._one("take", part)
-                taken.append((places, answer))
-                if isinstance(answer, Denial):
-                    self._give_back(ask, taken[:-1])
-                    rest = [(others, await self._look_at(part)) for others, part in parts if others != places]
-                    future.set_result(join(ask, [(places, answer), *rest]))
-                    return
+            answer = await take_parts(ask, parts, self._one, self._give_back)
         except Exception as error:
-            if not any(isinstance(answer, Denial) for _, answer in taken):
-                self._give_back(ask, taken)
             fail(error)
-            return
-        future.set_result(join(ask, taken))
-
-    async def _look_at(self, part: Ask) -> Answer:
-        """Whether it refuses too, and how its limits stand."""
-        weighed, standing = await asyncio.gather(self._one("peek", part), self._one("peek", without_cost(part)))
-        return weighed if isinstance(weighed, Denial) else standing
+        else:
+            future.set_result(answer)
 
     def _give_back(self, ask: Ask, taken: Sequence[tuple[Places, Answer]]) -> None:
         for places, grant in taken:
