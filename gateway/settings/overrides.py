@@ -8,8 +8,9 @@ _OWN = ("tier", "until")
 
 
 def changes(override: Override) -> dict[str, object]:
-    """What an override says in place of the consumer's own tier."""
-    return {name: value for name, value in asdict(override).items() if value is not None and name not in _OWN}
+    """What an override says in place of the consumer's own tier. Another rate has another burst."""
+    said = {name: value for name, value in asdict(override).items() if value is not None and name not in _OWN}
+    return {"burst": None, **said} if "rate" in said else said
 
 
 def write_out_overrides(config: Config) -> Config:
