@@ -63,7 +63,9 @@ class Witness:
                 int((end - first) * 1e6) if first else 0,
                 int(overhead * 1e6),
                 int((now - received) * 1e6),
-                *(exchange.money, exchange.cache, _kept(exchange)),
+                exchange.money,
+                exchange.cache,
+                _kept(exchange),
             )
         )
         self._tally.close(exchange, now, first, overhead)
