@@ -62,7 +62,12 @@ class Wallet:
             answer = await self._look(Ask("", account.needs(cost)))
         except ConnectionError as error:
             raise LedgerDown("the ledger does not answer") from error
-        return answer if isinstance(answer, Denial) else _charge(account, cost, answer)
+        if isinstance(answer, Denial):
+            return answer
+        charge, holding = _charge(account, cost, answer), self._holdings.get(account.key)
+        if holding is not None and self._clock() < holding.ends:
+            charge.held = holding.units  # to the authority they are spent
+        return charge
 
     def refund(self, charge: Charge) -> None:
         """Give the whole charge back to the authority. Only the first refund or settlement of a charge counts."""

@@ -43,6 +43,14 @@ async def test_standings_are_those_of_a_single_bucket(line: Line) -> None:
         assert [s.used for s in charge.standings] == [1000 + 1000 * number] * 2
 
 
+async def test_a_peek_tells_what_the_next_take_does(line: Line) -> None:
+    await line.lend()
+    foreseen, taken = await line.wallet.peek(ACCOUNT, 1000), await line.take()
+    assert isinstance(foreseen, Charge) and isinstance(taken, Charge)
+    assert [s.remaining for s in foreseen.standings] == [s.remaining for s in taken.standings]
+    assert [s.used for s in foreseen.standings] == [s.used for s in taken.standings]
+
+
 async def test_reset_counts_down_on_a_lease(line: Line) -> None:
     await line.lend()
     first = await line.take()
