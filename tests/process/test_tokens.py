@@ -5,7 +5,9 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,16 @@ import pytest
 from gateway.exchange import Outcome
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
+from gateway.ledger.script import month_key
 from gateway.price import compile_price, price_tokens
 from gateway.settings.schema import Price
 from tests.harness import Document, Gateway, config, eventually, running_gateway
 from tests.load import Client, Cut, chat
 from tests.process.test_exactness import is_settled
+from tests.redis import Server, running_redis
 
 PRICE = Price(input=1.37, output=2.113, cached=0.7)
+TOKENS, MONEY = "{consumer:demo-paid}:tokens-month", "{consumer:demo-paid}:money"
 FAULTS = ("reset", "truncate", "in_band", "no_done", "empty")
 
 
@@ -74,39 +79,40 @@ async def send(gateway: Gateway, number: int) -> None:
         client.close()
 
 
-def ledger_of(gateway: Gateway, folder: Path) -> dict[str, int]:
-    """Milli-units used by quota key, as the supervisor's file has them."""
-    folder.mkdir()
+Counters = dict[tuple[str, str], int]  # milli-units by quota key and period
+
+
+def read_file(gateway: Gateway, folder: Path) -> Counters:
+    """What the supervisor's file says is used."""
     shutil.copy(gateway.state / "ledger.log", folder)
     ledger = EmbeddedLedger.open(folder, Clock())
-    used: Counter[str] = Counter()
-    for name in ledger._book.counters.names():
-        used[name[0]] += ledger._book.counters.used(name)
+    used = {name: ledger._book.counters.used(name) for name in ledger._book.counters.names()}
     ledger.close()
-    return dict(used)
+    return used
 
 
-def check_sums(gateway: Gateway, folder: Path) -> Counter[str]:
-    """The ledger against the rows, and each row against the table of outcomes; how often each outcome was seen."""
-    rows = gateway.rows()
+def read_redis(server: Server, period: str) -> Counters:
+    """What Redis says is used of the two counters."""
+    names = [(key, period) for key in (TOKENS, MONEY)]
+    return {name: int(server.call("HGET", month_key(*name), "used")) for name in names}
+
+
+def check_rows(rows: list[Any]) -> tuple[int, int]:
+    """Each row against the table of outcomes; the tokens and the money of all."""
     rates = compile_price(PRICE)
     for row in rows:
         price = price_tokens(rates, row["tokens_in"], row["tokens_out"], row["tokens_cached"])
         assert row["cost_nano"] == price, dict(row)
         if not Outcome(row["outcome"]).keeps_units or row["outcome"] == "upstream_failed":
             assert row["tokens_in"] + row["tokens_out"] == 0, dict(row)
-    tokens = sum(row["tokens_in"] + row["tokens_out"] for row in rows)
-    used = ledger_of(gateway, folder)
-    assert used["{consumer:demo-paid}:tokens-month"] == 1000 * tokens
-    assert used["{consumer:demo-paid}:money"] == sum(row["cost_nano"] for row in rows)
-    assert tokens > 0
-    return Counter(row["outcome"] for row in rows)
+    return sum(row["tokens_in"] + row["tokens_out"] for row in rows), sum(row["cost_nano"] for row in rows)
 
 
-async def count_all(folder: Path, requests: int, kills: int = 0) -> Counter[str]:
-    """So many requests at once, and workers killed among them."""
+async def count_all(folder: Path, requests: int, kills: int = 0, server: Server | None = None) -> Counter[str]:
+    """So many requests at once, and workers killed among them; `server` counts, or the supervisor."""
+    state = {"redis": server.url} if server is not None else {}
     limits = {"monthly_tokens": 10**9, "budget": "10000 USD/month", "concurrency": 10_000, "monthly": 10**6}
-    with running_gateway(priced(**limits), workers=2, folder=folder / "gateway") as gateway:
+    with running_gateway({**priced(**limits), "state": state}, workers=2, folder=folder / "gateway") as gateway:
         tasks = [asyncio.create_task(send(gateway, number)) for number in range(requests)]
         for _ in range(kills):
             await asyncio.sleep(0.3)
@@ -122,13 +128,28 @@ async def count_all(folder: Path, requests: int, kills: int = 0) -> Counter[str]
             asked = document.get("echo", {})
             if row["outcome"] == "complete" and document["stream"] and not asked.get("usage") and not asked.get("fail"):
                 assert (row["tokens_out"], row["tokens_source"]) == (asked["chunks"], "counted") or leaves, dict(row)
-        return check_sums(gateway, folder / "ledger")
+        rows = known()
+        tokens, money = check_rows(rows)
+        period = rows[0]["period"]
+        wanted = {(TOKENS, period): 1000 * tokens, (MONEY, period): money}
+
+        def is_right() -> bool:
+            with tempfile.TemporaryDirectory() as copy:
+                used = read_file(gateway, Path(copy)) if server is None else read_redis(server, period)
+            return wanted.items() <= used.items()
+
+        assert tokens > 0
+        await asyncio.to_thread(eventually, is_right, 5.0, f"the ledger says {wanted}")
+        return Counter(row["outcome"] for row in rows)
 
 
+@pytest.mark.parametrize("authority", ["supervisor", "redis"])
 @pytest.mark.parametrize("kills", [0, 1])
-async def test_tokens_and_money_are_exact(tmp_path: Path, kills: int) -> None:
+async def test_tokens_and_money_are_exact(tmp_path: Path, kills: int, authority: str) -> None:
     (tmp_path / "gateway").mkdir()
-    seen = await count_all(tmp_path, 160, kills)
+    with ExitStack() as stack:
+        server = stack.enter_context(running_redis()) if authority == "redis" else None
+        seen = await count_all(tmp_path, 160, kills, server)
     wanted = {"complete", "left", "broken", "upstream_rejected", "upstream_failed"}
     assert wanted <= seen.keys() or kills, seen
 
