@@ -17,7 +17,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.ttl_us = 0
-        self._holds: dict[str, Hold] = {}  # by charge; the one that ends first is first
+        self._holds: OrderedDict[str, Hold] = OrderedDict()  # by charge; the one that ends first is first
         self._units = 0
 
     def used(self, now_us: int) -> int:
@@ -36,7 +36,7 @@ class Pool:
         self._holds[charge] = hold
         self._units += hold[0]
         if not is_last:  # the time to live was lowered
-            self._holds = dict(sorted(self._holds.items(), key=lambda item: item[1][1]))
+            self._holds = OrderedDict(sorted(self._holds.items(), key=lambda item: item[1][1]))
 
     def find(self, charge: str, now_us: int) -> Hold | None:
         """What `charge` holds."""
@@ -57,7 +57,8 @@ class Pool:
     def clamp(self, now_us: int) -> None:
         """Bring back ends that lie too far ahead."""
         latest = now_us + self.ttl_us
-        self._holds = {charge: (units, min(end, latest), by) for charge, (units, end, by) in self._holds.items()}
+        for charge, (units, end_us, writer) in self._holds.items():
+            self._holds[charge] = (units, min(end_us, latest), writer)
 
     def export(self, now_us: int) -> PoolImage | None:
         """What is in use, if anything."""

@@ -1,5 +1,7 @@
 """When slots that requests have in use must be renewed: pure book-keeping, `now` is seconds on the worker's clock."""
 
+from collections import OrderedDict
+
 from gateway.ledger.account import Charge
 from gateway.ledger.limit import Renew
 
@@ -10,14 +12,15 @@ class Renewals:
     """The charges that hold slots, until they are discarded."""
 
     def __init__(self) -> None:
-        self._charges: dict[float, dict[Charge, float]] = {}  # by interval, the next one due first; with when that is
+        # by interval; the next one due first, with when that is
+        self._charges: dict[float, OrderedDict[Charge, float]] = {}
 
     def add(self, charge: Charge, asked: float) -> None:
         """A charge asked for at `asked`; no more than a glance at one that holds none."""
         slots = charge.slots()
         if slots:
             pause = min(pool.ttl_us for pool in slots) / _PARTS / 1e6
-            self._charges.setdefault(pause, {})[charge] = asked + pause
+            self._charges.setdefault(pause, OrderedDict())[charge] = asked + pause
 
     def discard(self, charge: Charge) -> None:
         """A charge that is settled."""
@@ -33,7 +36,7 @@ class Renewals:
                 charge = next(iter(charges))
                 if charges[charge] > now:
                     break
-                del charges[charge]
                 charges[charge] = now + pause
+                charges.move_to_end(charge)
                 due.append(Renew(charge.id, charge.slots()))
         return due
