@@ -123,7 +123,8 @@ class Exchange:
     """The state of one request. Made by the worker when the head is complete, gone when `log` has run."""
 
     __slots__ = (
-        "answered", "body", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect", "cost",
+        "answered", "body", "body_digest", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect",
+        "cost",
         "credential", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head",
         "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome",
         "path", "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply",
@@ -168,6 +169,7 @@ class Exchange:
         self.money: int | None = None  # nano-USD that the request cost; None: no price is known
         self.cache = ""  # what a cache did: hit, miss, bypass or coalesced
         self.body_limit = 0  # bytes, where a plugin wants less than the route; heeded until the body is read
+        self.body_digest: bytes | None = None  # SHA-256 that the body must have; for authentication plugins
         self.forwarded_query: str | None = None  # the query for the upstream; None: the client's own, `query`
         # headers of the request to the upstream, in lower case: replaced, added, or dropped where the value is None
         self.replaced: dict[bytes, bytes | None] = {}

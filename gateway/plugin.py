@@ -198,7 +198,8 @@ class BasePlugin(Generic[S]):
     that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`; but no stream of events
     (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the
     plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
-    `authorizes`: it refuses callers whose role lacks `exchange.permission`. `place`: where in a chain it belongs, of
+    `binds_body`: it may set `exchange.body_digest`, and the core, as soon as the caller is known, reads the body and
+    refuses another one. `authorizes`: it refuses callers whose role lacks `exchange.permission`. `place`: where in a chain it belongs, of
     which `tollkeeper check` reminds; empty: anywhere, or as the two before say. The places in their order are `edge`
     (answers those who carry no credential), `shape` (refuses requests for what they are), and then `charge` (takes
     units) and `answer` (may answer in a server's place).
@@ -208,6 +209,7 @@ class BasePlugin(Generic[S]):
     buffers: bool = False
     authenticates: bool = False
     authorizes: bool = False
+    binds_body: bool = False
     place: Literal["", "edge", "shape", "charge", "answer"] = ""
 
     def __init__(self, settings: S) -> None:

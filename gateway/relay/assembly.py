@@ -81,7 +81,7 @@ class _Assembler:
         check = check_model if to_models else None
         if route.auth != "none":
             plugins = self._guarded(plugins)
-        return compile_chain(plugins, _CHECKS[route.auth], reader.read, check)
+        return compile_chain(plugins, _CHECKS[route.auth], reader.read, check, reader.check_digest)
 
     def _guarded(self, plugins: Sequence[tuple[str, AnyPlugin]]) -> Sequence[tuple[str, AnyPlugin]]:
         """With the guard before the first plugin that authenticates."""

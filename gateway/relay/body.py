@@ -1,5 +1,6 @@
 """Reading a request's body: bounded, decoded one level deep where it leads to a model, and the model looked up."""
 
+from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -28,8 +29,11 @@ class BodyReader:
     async def read(self, exchange: Exchange) -> None:
         """Fill `body`, and for a model `fields`, `model`, `stream` and its share of the `cost`.
 
-        Raises GatewayError 1208 (too large), 121x (not what it should be), 1804 (too slow).
+        Does nothing if it was read already. Raises GatewayError 1208 (too large), 121x (not what it should be), 1804
+        (too slow).
         """
+        if exchange.body is not None:
+            return
         coding = exchange.head.get(b"content-encoding")
         if coding is not None and coding.lower() != b"identity":
             raise GatewayError(1215)
@@ -50,6 +54,19 @@ class BodyReader:
             exchange.model = entry.name
             exchange.model_label = entry.label
             exchange.cost = exchange.cost * entry.cost // 1000
+
+
+    async def check_digest(self, exchange: Exchange) -> None:
+        """The chain's step for callers who signed their body: read now, it is the one that they signed.
+
+        Raises GatewayError 1010, and what `read` does.
+        """
+        if exchange.body_digest is None:
+            return
+        if exchange.fields is None:
+            await self.read(exchange)
+        if sha256(forwarded_body(exchange)).digest() != exchange.body_digest:
+            raise GatewayError(1010, "The body is not the one that was signed.", headers={"WWW-Authenticate": "Bearer"})
 
 
 def body_limit(exchange: Exchange, limit: int) -> int:

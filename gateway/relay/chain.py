@@ -1,8 +1,9 @@
 """The plugin chain of a route, compiled once: flat tuples that hold only the hooks that exist.
 
-The order is the order of the configuration. Three steps of the core stand among the plugins' `access` hooks: the check
-that somebody is identified, after the last plugin that authenticates; the reading of the body, before the first
-plugin that needs it; and the check that the caller may use the model, as soon as both are known.
+The order is the order of the configuration. Steps of the core stand among the plugins' `access` hooks: the checks that
+somebody is identified, and that a signed body is the one that came, after the last plugin that authenticates; the
+reading of the body, before the first plugin that needs it; and the check that the caller may use the model, as soon as
+both are known.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -34,16 +35,19 @@ class Chain(msgspec.Struct, frozen=True):
 
 def compile_chain(
     plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody,
-    check_model: Hook | None = None,
+    check_model: Hook | None = None, check_digest: Hook | None = None,
 ) -> Chain:  # fmt: skip
     """The chain of one route. `check_identity` is None where the route asks for nobody: then no plugin authenticates.
 
     `check_model` is there where the route leads to models: then the body is needed as JSON even if no plugin asks.
+    `check_digest` is called behind the check of identity where a plugin binds the body.
     Raises TypeError for an async `chunk` or `log`, and for a hook that yields.
     """
     if check_identity is None:
         plugins = [(name, plugin) for name, plugin in plugins if not plugin.authenticates]
-    steps = list(_order(plugins, check_identity, read_body, check_model))
+    if not any(plugin.binds_body for _, plugin in plugins):
+        check_digest = None
+    steps = list(_order(plugins, (check_identity, check_digest), read_body, check_model))
     parts = [plugin for _, plugin in plugins]
     response = tuple((iscoroutinefunction(p.response), p.response) for p in parts if _overrides(p, "response"))
     chunk = _plain(parts, "chunk")
@@ -59,12 +63,14 @@ def compile_chain(
 
 
 def _order(
-    plugins: Sequence[tuple[str, AnyPlugin]], check_identity: Hook | None, read_body: ReadBody, check_model: Hook | None
-) -> Iterator[tuple[str, Hook]]:
-    """The access steps by name."""
+    plugins: Sequence[tuple[str, AnyPlugin]], gates: tuple[Hook | None, ...], read_body: ReadBody,
+    check_model: Hook | None,
+) -> Iterator[tuple[str, Hook]]:  # fmt: skip
+    """The access steps by name. `gates` stand behind the last plugin that authenticates."""
     gate = max((at for at, (_, plugin) in enumerate(plugins) if plugin.authenticates), default=-1)
-    if gate < 0 and check_identity is not None:
-        yield "identity", check_identity
+    named = [(name, hook) for name, hook in zip(("identity", "digest"), gates, strict=True) if hook is not None]
+    if gate < 0:
+        yield from named
     is_read = is_checked = False
     for at, (name, plugin) in enumerate(plugins):
         if not is_read and (plugin.needs == "body" or (plugin.needs == "model" and check_model is not None)):
@@ -75,8 +81,8 @@ def _order(
             yield "model", check_model
         if _overrides(plugin, "access"):
             yield name, plugin.access
-        if at == gate and check_identity is not None:
-            yield "identity", check_identity
+        if at == gate:
+            yield from named
     if check_model is not None and not is_read:
         yield "body", read_body
     if check_model is not None and not is_checked:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -105,3 +106,36 @@ def test_what_goes_on_is_what_came_unless_it_was_changed() -> None:
     made.set_field("model", "other")
     assert forwarded_body(made) == b'{"model":"other","n":1.0}'
     assert forwarded_body(Exchange("id", made.head, "GET", "/", 0.0)) == b""
+
+
+@pytest.mark.parametrize("registry", [None, REGISTRY])
+def test_a_signed_body_is_the_one_that_came(registry: Registry | None) -> None:
+    body = b'{"model": "m"}'
+
+    async def check(signed: bytes | None, *, is_read: bool = False) -> Exchange:
+        made, reader = exchange(body), BodyReader(100, 8, registry)
+        if is_read:
+            await reader.read(made)
+        made.body_digest = None if signed is None else sha256(signed).digest()
+        await reader.check_digest(made)
+        return made
+
+    assert asyncio.run(check(None)).body is None  # nobody signed it: it is left alone
+    for is_read in (False, True):
+        assert asyncio.run(check(body, is_read=is_read)).body == body
+        with pytest.raises(GatewayError) as caught:
+            asyncio.run(check(b'{"model": "n"}', is_read=is_read))
+        assert caught.value.number == 1010
+
+
+def test_a_body_is_read_once() -> None:
+    made = exchange(b'{"model": "m"}')
+    reader = BodyReader(100, 8, REGISTRY)
+    made.cost = 2000
+
+    async def run() -> None:
+        await reader.read(made)
+        await reader.read(made)
+
+    asyncio.run(run())
+    assert made.cost == 1000

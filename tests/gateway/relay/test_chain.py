@@ -185,3 +185,18 @@ class YieldsResponse(Recorder):
 def test_a_hook_that_would_never_run_is_refused_when_it_is_loaded(plugin: type[Recorder]) -> None:
     with pytest.raises(TypeError, match=rf"{plugin.__name__}\.[a-z]+ must be a plain function"):
         compiled(plugin())
+
+
+class Binds(Key):
+    binds_body = True
+
+
+def test_a_signed_body_is_checked_when_the_caller_is_known() -> None:
+    def names(*plugins: AnyPlugin, auth: bool = True, model: bool = False) -> tuple[str, ...]:
+        named = [(type(plugin).__name__, plugin) for plugin in plugins]
+        return compile_chain(named, check if auth else None, read, check_model if model else None, read).names
+
+    assert names(Binds("a"), Key("b"), Sync("c")) == ("Binds", "Key", "identity", "digest", "Sync")
+    assert names(Key("a"), Sync("b")) == ("Key", "identity", "Sync")
+    assert names(Binds("a"), auth=False) == ()
+    assert names(Binds("a"), model=True) == ("Binds", "identity", "digest", "body", "model")
