@@ -6,6 +6,8 @@ import msgspec
 
 from gateway.settings.schema import Price
 
+_MOST = 2**62  # what a store can hold
+
 
 class Rates(msgspec.Struct, frozen=True):
     """A model's price in nano-USD for a thousand tokens. `text` is how traces tell it: USD per million tokens."""
@@ -36,4 +38,4 @@ def price_tokens(rates: Rates, prompt: int, completion: int, cached: int = 0) ->
     """Nano-USD of so many tokens; `cached` are some of the `prompt`'s."""
     cached = min(cached, prompt)
     thousandths = (prompt - cached) * rates.input + cached * rates.cached + completion * rates.output
-    return -(-thousandths // 1000)
+    return min(-(-thousandths // 1000), _MOST)

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -132,16 +132,42 @@ def forget_bytes(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     ]
 
 
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what is beyond is no figure that anybody is charged by
+
+
 class _Cached(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: _Tokens | None = None
 
 
 class Usage(msgspec.Struct):
-    """OpenAI's `usage`. A field that is absent is None: an explicit 0 is 0."""
+    """OpenAI's `usage`. A field that is absent is None: an explicit 0 is 0.
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    The first three fields hold as well what the Responses API (`input_tokens`, …) and Anthropic's Messages call
+    otherwise; there, tokens that were read from a cache or put into one are not among the `input_tokens`.
+    """
+
+    prompt_tokens: _Tokens | None = None
+    completion_tokens: _Tokens | None = None
     prompt_tokens_details: _Cached | None = None
+    input_tokens: _Tokens | None = None
+    output_tokens: _Tokens | None = None
+    input_tokens_details: _Cached | None = None
+    cache_read_input_tokens: _Tokens | None = None
+    cache_creation_input_tokens: _Tokens | None = None
+
+    def __post_init__(self) -> None:
+        if self.completion_tokens is None:
+            self.completion_tokens = self.output_tokens
+        if self.prompt_tokens is None and self.input_tokens is not None:
+            cached = self.cache_read_input_tokens or 0
+            self.prompt_tokens = self.input_tokens + cached + (self.cache_creation_input_tokens or 0)
+            self.prompt_tokens_details = self.input_tokens_details or _Cached(cached)
+
+    def after(self, earlier: "Usage | None") -> "Usage":
+        """These figures, with what an earlier event of the stream said of the prompt where this one is silent."""
+        if self.prompt_tokens is None and earlier is not None:
+            self.prompt_tokens, self.prompt_tokens_details = earlier.prompt_tokens, earlier.prompt_tokens_details
+        return self
 
 
 class _Answer(msgspec.Struct):
@@ -152,6 +178,13 @@ class _Event(msgspec.Struct):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
     error: Any = None
+    response: _Answer | str | None = None  # of the Responses API
+    message: _Answer | str | None = None  # of Anthropic's Messages
+
+    def __post_init__(self) -> None:
+        for whole in (self.response, self.message):
+            if self.usage is None and isinstance(whole, _Answer):
+                self.usage = whole.usage
 
 
 _some_json = json.JSONDecoder().raw_decode

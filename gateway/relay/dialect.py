@@ -114,7 +114,7 @@ class EventStream:
         if payload is None:
             return True
         if payload.usage is not None:
-            self.usage = payload.usage
+            self.usage = payload.usage.after(self.usage)
         if payload.error is not None:
             self.failed = True
         return not (self._strip and payload.usage is not None and payload.choices == [])

@@ -17,6 +17,7 @@ from plugins.quota.bill import Plan
 _PROMPT = ("messages", "prompt", "input", "system", "instructions", "tools", "functions")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _FILE_TOKENS = 2000
+_MOST = 2**52  # milli-units that any authority can count with; no limit is so large
 _file = re.compile(rb'"data:[^"]*"')
 _count = msgspec.json.Decoder(int | None)
 
@@ -27,8 +28,8 @@ def reserve(plan: Plan, exchange: Exchange) -> tuple[int, ...]:
     if plan.counts_tokens and exchange.fields is not None:
         answer = bound_answer(exchange, plan.max_tokens, plan.tier.reserve)
         prompt = estimate_prompt(exchange.fields)
-    money = 0 if plan.price is None else price_tokens(plan.price, prompt, answer)
-    costs = {"units": exchange.cost, "tokens": 1000 * (prompt + answer), "money": money, "slots": 1000}
+    money = 0 if plan.price is None else min(price_tokens(plan.price, prompt, answer), _MOST)
+    costs = {"units": exchange.cost, "tokens": min(1000 * (prompt + answer), _MOST), "money": money, "slots": 1000}
     return tuple([costs[rule.unit] for rule in plan.rules])
 
 

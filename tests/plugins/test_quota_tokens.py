@@ -121,6 +121,15 @@ def test_what_can_never_fit(shop: Shop) -> None:
     assert error.message.startswith("The request costs 20050 tokens; tier rate allows 9000 at once. Send a shorter")
 
 
+@pytest.mark.parametrize(
+    ("tier", "body"),
+    [("rate", ask(max_tokens=10**30)), ("month", ask(max_tokens=2**62, n=2**62)), ("money", ask("m", n=2**63)),
+     ("all", ask("m", best_of=10**30))],
+)  # fmt: skip
+def test_figures_beyond_all_measure(shop: Shop, tier: str, body: dict[str, Any]) -> None:
+    assert shop.refused(tier=tier, body=body).number == 1503
+
+
 def test_a_month_of_tokens(shop: Shop) -> None:
     shop.enter("month", body=ask(max_tokens=9000))
     error = shop.refused(tier="month", body=ask(max_tokens=1000))

@@ -99,6 +99,29 @@ def test_the_usage_chunk_goes_only_if_nobody_asked(
     assert rest == MARK + blank
 
 
+RESPONSES = [
+    b'event: response.created\ndata: {"type":"response.created","response":{"usage":null}}',
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"a"}',
+    b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":{"input_tokens":9,'
+    b'"input_tokens_details":{"cached_tokens":4},"output_tokens":3}}}',
+]
+MESSAGES = [
+    b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":2,'
+    b'"cache_read_input_tokens":4,"cache_creation_input_tokens":3,"output_tokens":1}}}',
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a"}}',
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":3}}',
+    b'event: message_stop\ndata: {"type":"message_stop"}',
+]
+
+
+@pytest.mark.parametrize("events", [RESPONSES, MESSAGES])
+def test_usage_of_other_apis(events: list[bytes]) -> None:
+    stream, _, _ = play([event + b"\n\n" for event in events])
+    usage = stream.usage
+    assert usage is not None and usage.prompt_tokens_details is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details.cached_tokens) == (9, 3, 4)
+
+
 def test_usage_beside_choices_is_read_and_stays() -> None:
     both = chunk("a", None, usage={"prompt_tokens": 5, "completion_tokens": 1})
     stream, during, _ = play([both + b"\n\n"], strip=True)
