@@ -1,5 +1,6 @@
 """`tollkeeper explain`: what the running gateway would do with a request, and why."""
 
+import ipaddress
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,13 +17,20 @@ _NAMES = 3  # headers that are named beside the step that adds them; all of them
 _PROMPT = [{"role": "user", "content": "Hello"}]
 
 
+def _read_address(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no IP address") from None
+
+
 @click.command()
 @place_options
 @key_option
 @click.option("--model", default="", help="The body's model; without --body a short chat is made up.")
 @click.option("--body", default="", help="JSON, or @FILE.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="One more; may be repeated.")
-@click.option("--peer", default="127.0.0.1", show_default=True, help="The address that the request comes from.")
+@click.option("--peer", default="127.0.0.1", show_default=True, callback=_read_address, help="Where it comes from.")
 @click.option("--json", "as_json", is_flag=True, help="As the gateway tells it, for scripts.")
 @click.argument("method")
 @click.argument("path")

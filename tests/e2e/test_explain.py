@@ -247,7 +247,12 @@ def test_bodies_and_headers(run: Callable[..., Any], tmp_path: Path) -> None:
     assert done.returncode == 1 and json.loads(done.stdout)["error"] == 1302
     done = run("--key", _key("plain"), "POST", CHAT, "--body", f"@{body}", "--model", "echo", "-H", f"Origin: {GOOD}")
     assert done.returncode == 0 and f"Access-Control-Allow-Origin: {GOOD}" in done.stdout
-    for wrong in (["--body", "@/no/such/file"], ["--body", "[1]", "--model", "m"], ["--header", "nonsense"]):
+    for wrong in (
+        ["--body", "@/no/such/file"],
+        ["--body", "[1]", "--model", "m"],
+        ["--header", "nonsense"],
+        ["--peer", "me"],
+    ):
         done = run(*wrong, "POST", CHAT)
         assert done.returncode == 2, done.stdout
 
