@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from plugins.hmac_auth.client import authorize
 from tests.e2e.rehearsed import Case, compare, explain, perform
 from tests.e2e.wire import CHAT
 from tests.harness import Document, Gateway, config, eventually, running_gateway
@@ -19,6 +20,7 @@ ELSEWHERE, BANNED = "127.0.0.2", "127.0.0.9"
 SECRET = "a-shared-secret-of-more-than-32-bytes"
 JWT = {"keys": [{"kid": "a", "secret": "${JWT_SECRET}"}], "issuer": "https://id.example", "audience": "tollkeeper",
        "algorithms": ["HS256"], "default_tier": "open"}  # fmt: skip
+HMAC = {"credentials": [{"id": "partner", "secret": "${JWT_SECRET}", "consumer": "partner", "tier": "open"}]}
 HOLDERS: dict[str, dict[str, Any]] = {
     "plain": {"tier": "open"},
     "viewer": {"tier": "open", "role": "viewer"},
@@ -64,7 +66,7 @@ def _document() -> Document:
             "echo": {"backend": "echo", "price": {"input": 1, "output": 1}},
             "secret": {"backend": "echo", "projects": ["search"]},
         },
-        plugins=["key_auth", {"jwt": JWT}, "acl", {"size_limit": {"body": "20KB", "query": 100}},
+        plugins=["key_auth", {"jwt": JWT}, {"hmac_auth": HMAC}, "acl", {"size_limit": {"body": "20KB", "query": 100}},
                  {"validate": {"unknown": "refuse", "allow": ["echo"]}}, {"http_cache": {"ttl": "60s"}}, "quota"],
         routes=[
             {"path": CHAT},
@@ -104,7 +106,15 @@ def _token(number: int, at: int, kid: str = "a", secret: str = SECRET, **claims:
     return Case(number, "GET", "/echo", token, peer=f"127.0.1.{at}")
 
 
+def _signed(number: int, at: int, secret: str = SECRET, sent: bytes = b"text") -> Case:
+    value = authorize("partner", secret, "POST", "/echo", body=b"text")
+    return Case(number, "POST", "/echo", "", sent, {"Authorization": value}, f"127.0.2.{at}")
+
+
 CASES = {
+    "signature": _signed(0, 1),
+    "forged signature": _signed(1010, 2, "x" * 40),
+    "signature of another body": _signed(1010, 3, sent=b"other"),
     "token": _token(0, 1),
     "expired token": _token(1007, 2, iat=1_000_000_000, exp=1_000_000_600),
     "token of tomorrow": _token(1008, 3, nbf=5_000_000_000),
