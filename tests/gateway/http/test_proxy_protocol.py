@@ -7,10 +7,13 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.http.proxy_protocol import Preface, parse_preface
 from gateway.http.server import HttpServer, Request, ServerLimits
 from gateway.http.tls import server_context
+from gateway.networks import read_address
 from tests.gateway.http.peers import RawClient, Site, eventually, refuse
 from tests.gateway.http.test_tls import GET, Authority
 from tests.gateway.http.test_tls import authority as authority
@@ -64,22 +67,36 @@ def test_anything_else_is_refused(header: bytes) -> None:
         parse_preface(header)
 
 
-async def listen(site: Site, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+@given(st.sampled_from(sorted(GOOD)), st.data())
+def test_what_is_spoilt_is_refused_awaited_or_another_header(header: bytes, data: st.DataObject) -> None:
+    spoilt = bytearray(header)
+    for _ in range(data.draw(st.integers(1, 3))):
+        spoilt[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = parse_preface(bytes(spoilt) + GET)
+    except ValueError:
+        return
+    assert found is None or found.client in ("", None) or read_address(found.client) is not None
+
+
+async def listen(site: Site, sock: socket.socket, context: ssl.SSLContext | None = None, per_client: int = 0) -> None:
     """A server that says who its client is."""
 
     async def handler(request: Request) -> None:
         request.respond(200, [], f"{request.scheme} {request.peer}".encode())
 
-    server = HttpServer(site.loop, handler, ServerLimits(header_timeout=0.5), site.sweeper, refuse)
+    server = HttpServer(
+        site.loop, handler, ServerLimits(header_timeout=0.5, connections_per_client=per_client), site.sweeper, refuse
+    )
     with sock:
         server.listen(sock, context, has_preface=True)
     site.servers.append(server)
 
 
-async def listen_tcp(site: Site, context: ssl.SSLContext | None = None) -> int:
+async def listen_tcp(site: Site, context: ssl.SSLContext | None = None, per_client: int = 0) -> int:
     sock = socket.create_server(("127.0.0.1", 0))
     port: int = sock.getsockname()[1]
-    await listen(site, sock, context)
+    await listen(site, sock, context, per_client)
     return port
 
 
@@ -90,6 +107,15 @@ async def test_the_peer_is_the_one_whom_the_proxy_names(site: Site) -> None:
         _, _, body = await client.ask(header + GET)
         assert body.decode() == f"http {'127.0.0.1' if address is None else address}"
         assert (await client.ask(GET))[2] == body, "one header a connection"
+
+
+async def test_connections_are_counted_for_the_client_and_not_for_the_proxy(site: Site) -> None:
+    port = await listen_tcp(site, per_client=1)
+    first, second, other = [await site.client(port) for _ in range(3)]
+    assert (await first.ask(V1 + GET))[0] == 200
+    assert (await other.ask(v2(0x21, 0x21, IPV6) + GET))[0] == 200
+    await second.send(V1)
+    assert b"1902" in await second.rest()
 
 
 async def test_a_header_in_pieces(site: Site) -> None:
