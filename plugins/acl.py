@@ -91,9 +91,9 @@ def _holds(patterns: tuple[str, ...], permission: str) -> bool:
 def _refuse(exchange: Exchange, subject: str, who: str) -> GatewayError:
     permission, credential = exchange.permission, exchange.credential
     exchange.rule = f"acl:{subject}"
-    help = f"a role that holds {permission}"
+    cure = f"a role that holds {permission}"
     details = {
-        "rule": exchange.rule, "permission": permission, "role": credential.role if credential else "", "help": help,
+        "rule": exchange.rule, "permission": permission, "role": credential.role if credential else "", "help": cure,
     }  # fmt: skip
-    text = f"{who} may not do what this route is for: it asks for {permission}. Ask the operator for {help}."
+    text = f"{who} may not do what this route is for: it asks for {permission}. Ask the operator for {cure}."
     return GatewayError(1104, text, details=details)
