@@ -65,8 +65,18 @@ local function fit(most, us, ticks, unit_us, unit_ticks, scale)
   return found
 end
 
+local function save(key, us, ticks, scale, leases, last)
+  if us == 0 and ticks == 0 and leases == '' then
+    redis.call('DEL', key)
+    return
+  end
+  local keep = math.ceil(math.max(us, last - now) / 1000) + spare
+  redis.call('SET', key, string.format('%.0f %.0f %.0f%s', now + us, ticks, scale, leases),
+    'PX', string.format('%.0f', keep))
+end
+
 -- The backlog of a bucket, and the leases that may still be spent: their text and their units, and when the last ends.
-local function load(key, scale, most_us, most_ticks)
+local function load(key, scale, burst_us, burst_ticks, most_us, most_ticks)
   local text = redis.call('GET', key)
   if not text then return 0, 0, '', 0, 0 end
   local us, ticks, old, rest = string.match(text, '^(%d+) (%d+) (%d+)(.*)$')
@@ -79,7 +89,8 @@ local function load(key, scale, most_us, most_ticks)
   end
   us = us - now
   if us < 0 then us, ticks = 0, 0 end
-  if exceeds(us, ticks, most_us, most_ticks) then us, ticks = most_us, most_ticks end -- the clock was set back
+  local is_late = exceeds(us, ticks, most_us, most_ticks) -- the clock was set back: empty, that is all we know
+  if is_late then us, ticks = burst_us, burst_ticks end
   local leases, leased, last = '', 0, 0
   if rest ~= '' then
     for name, units, ends in string.gmatch(rest, ' (%S+) (%d+) (%d+)') do
@@ -90,17 +101,8 @@ local function load(key, scale, most_us, most_ticks)
       end
     end
   end
+  if is_late and mode ~= 'peek' then save(key, us, ticks, scale, leases, last) end -- else it would stay late
   return us, ticks, leases, leased, last
-end
-
-local function save(key, us, ticks, scale, leases, last)
-  if us == 0 and ticks == 0 and leases == '' then
-    redis.call('DEL', key)
-    return
-  end
-  local keep = math.ceil(math.max(us, last - now) / 1000) + spare
-  redis.call('SET', key, string.format('%.0f %.0f %.0f%s', now + us, ticks, scale, leases),
-    'PX', string.format('%.0f', keep))
 end
 
 local function count(key, units, ends)
@@ -160,7 +162,8 @@ if mode ~= 'take' and mode ~= 'peek' then
     else
       local ticks, scale = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 8])
       local most_us, most_ticks = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
-      local us, backlog, leases, _, last = load(key, scale, most_us, most_ticks)
+      local burst_us, burst_ticks = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+      local us, backlog, leases, _, last = load(key, scale, burst_us, burst_ticks, most_us, most_ticks)
       if ARGV[at + 1] == '1' then
         us, backlog = add(us, backlog, cost, ticks, scale)
         if exceeds(us, backlog, most_us, most_ticks) then us, backlog = most_us, most_ticks end
@@ -184,7 +187,8 @@ for i, key in ipairs(KEYS) do
   if kind == 'r' then
     local scale, cost_us, cost_ticks = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local burst_us, burst_ticks = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-    local us, ticks, leases, leased, last = load(key, scale, tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7]))
+    local most_us, most_ticks = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+    local us, ticks, leases, leased, last = load(key, scale, burst_us, burst_ticks, most_us, most_ticks)
     limit.us, limit.ticks, limit.leases, limit.last = us, ticks, leases, last
     can = not exceeds(cost_us, cost_ticks, burst_us, burst_ticks)
     us, ticks = add(us, ticks, cost_us, cost_ticks, scale)
