@@ -5,11 +5,10 @@ from typing import Any
 import click
 
 from gateway.cli.directory import change
-from gateway.cli.option import Place, place_options
+from gateway.cli.option import Place, place_options, read_moment
 from gateway.cli.table import draw
-from gateway.settings.credentials import parse_expiry
 
-_COLUMNS = ("name", "tier", "role", "project", "models", "routes", "methods", "addresses", "source")
+_COLUMNS = ("name", "tier", "override_tier", "role", "project", "models", "routes", "methods", "addresses", "source")
 
 
 @click.group()
@@ -43,13 +42,10 @@ def show(place: Place, name: str) -> None:
 @click.option("--methods", multiple=True, metavar="METHOD", help="Methods of HTTP it may use; repeat for more [all].")
 @click.option("--addresses", multiple=True, metavar="NETWORK", help="Whence it may call; repeat for more [anywhere].")
 @click.option("--override-tier", default="", help="Another tier for a while.")
-@click.option("--override-until", default="", metavar="DATE", help="When that ends (UTC) [never].")
-def set_consumer(place: Place, override_until: str, **consumer: Any) -> None:
+@click.option("--override-until", callback=read_moment, default="", help="2027-01-31, or 30d from now [never].")
+def set_consumer(place: Place, override_until: float, **consumer: Any) -> None:
     """Make NAME what the options say, whether it was there or not."""
-    try:
-        consumer["override_until"] = int(parse_expiry(override_until) * 1e6)
-    except ValueError:
-        raise click.BadParameter(f"{override_until} is not a date such as 2026-12-31") from None
+    consumer["override_until"] = int(override_until * 1e6)
     click.echo(draw([change(place, "consumer.set", consumer)], _COLUMNS), nl=False)
 
 

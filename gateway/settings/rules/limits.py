@@ -9,6 +9,7 @@ from gateway.settings.schema import Cap, Config, Tier
 
 KINDS = ("rate", "tokens", "monthly", "monthly_tokens", "concurrency", "budget")
 _MONTHS = ("monthly", "monthly_tokens", "budget")
+_PERSONAL = {"consumer", "credential", "session"}  # whose counters belong to callers of one tier
 _WORDS = ("consumer", "credential", "project", "ip", "session", "model", "route")
 _HEADER = re.compile(r"header:[a-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.:@-]{0,63}", re.ASCII)
@@ -17,9 +18,10 @@ _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 
 def check_limits(config: Config) -> Iterator[Problem]:
     """Every limit can be counted, and no two of one list are the same counter."""
+    months = {(tier.zone, tier.anchor) for tier in config.tiers.values()}
     for name, tier in config.tiers.items():
         yield from _tier(tier, f"tiers.{name}")
-    months = {(tier.zone, tier.anchor) for tier in config.tiers.values()}
+    yield from _months_apart(config)
     for name, model in config.models.items():
         path = f"models.{name}"
         yield from _caps(model.limits, f"{path}.limits", "model")
@@ -84,5 +86,22 @@ def _words(by: str, path: str) -> Iterator[Problem]:
 def _shared_months(caps: Sequence[Cap], path: str, months: int) -> Iterator[Problem]:
     """All months of a request are one, so callers of different months cannot share a counter."""
     for at, cap in enumerate(caps):
-        if months > 1 and any(getattr(cap, kind) is not None for kind in _MONTHS):
+        if months > 1 and _is_month(cap):
             yield Problem(join(path, at), "a month for all tiers needs the same `zone` and `anchor` in each of them")
+
+
+def _months_apart(config: Config) -> Iterator[Problem]:
+    """A month that callers of several tiers share is one only where it begins for all of them at once."""
+    shared = [
+        (join(f"tiers.{name}.limits", at), (tier.zone, tier.anchor))
+        for name, tier in config.tiers.items()
+        for at, cap in enumerate(tier.limits)
+        if _is_month(cap) and not _PERSONAL.intersection((cap.by or "consumer").split("+"))
+    ]
+    if len({month for _, month in shared}) > 1:
+        for path, _ in shared:
+            yield Problem(path, "callers of tiers with another `zone` or `anchor` are counted apart", "warning")
+
+
+def _is_month(cap: Cap) -> bool:
+    return any(getattr(cap, kind) is not None for kind in _MONTHS)

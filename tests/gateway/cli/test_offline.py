@@ -134,8 +134,11 @@ def test_dates_that_are_none(file: Path, when: str) -> None:
 
 def test_consumers(file: Path) -> None:
     set_up = run("consumer", "set", "bob", "--tier", "pro", "--project", "search", file=file)
-    assert set_up.stdout.splitlines()[1].split() == ["bob", "pro", "-", "search", "-", "-", "-", "-", "store"]
+    assert set_up.stdout.splitlines()[1].split() == ["bob", "pro", "-", "-", "search", "-", "-", "-", "-", "store"]
     assert [line.split()[0] for line in run("consumer", "list", file=file).stdout.splitlines()[1:]] == ["acme", "bob"]
+    override = ("--override-tier", "pro", "--override-until", "30d")
+    assert run("consumer", "set", "bob", "--tier", "pro", *override, file=file).stdout.splitlines()[1].split()[2] == "pro"
+    assert run("consumer", "set", "bob", "--tier", "pro", "--override-until", "never", file=file).exit_code == 2
     assert run("consumer", "remove", "bob", file=file).stdout == "removed bob\n"
     assert len(run("consumer", "list", file=file).stdout.splitlines()) == 2
 

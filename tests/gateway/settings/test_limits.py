@@ -47,6 +47,15 @@ CASES: list[tuple[dict[str, Any], str]] = [
         "error: models.m.limits[0]: a month for all tiers needs the same",
     ),
     (
+        {
+            "tiers": {
+                "free": {"rate": "100/min", "limits": [{"budget": "1 USD/month", "by": "project"}]},
+                "pro": {"anchor": 15, "limits": [{"budget": "1 USD/month", "by": "project"}]},
+            }
+        },
+        "warning: tiers.free.limits[0]: callers of tiers with another",
+    ),
+    (
         {"models": {"m": {"backend": "fleet"}, "n": {"alias": "m", "max_tokens": 5}}},
         "error: models.n: an alias has price and limits of its model `m`",
     ),
