@@ -100,7 +100,7 @@ class Plugin(BasePlugin[Settings]):
         if exchange.credential is not None:
             raise GatewayError(1004)
         remote = self._remote
-        if remote is not None and remote.due <= exchange.received:
+        if remote is not None and remote.due <= self._clock.monotonic():
             await remote.keep_fresh()
         mark = sha256(token).digest()
         known = self._known.get(mark)

@@ -12,6 +12,7 @@ from gateway.plugin import BaseSettings, Credential, Role, Tier
 _MOST_PATTERNS = 100
 _LAST_SECOND = 2.0**53
 _is_name = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?").fullmatch  # ASCII, as OpenID Connect Core 2 wants `sub`
+_not_describing = re.compile(r"[^ !#-\[\]-_a-~]")  # RFC 6750, 3; nor a backtick
 _is_pattern = re.compile(r"[!-~]{1,256}").fullmatch
 
 Claims = Mapping[str, Any]
@@ -42,10 +43,15 @@ class Terms(msgspec.Struct, frozen=True):
     max_age: float
 
 
+def _describe(text: str) -> str:
+    """`text` in the characters of a description; a claim's name, which an operator chose, may have others."""
+    return _not_describing.sub("'", text)
+
+
 def refuse(number: int, text: str) -> GatewayError:
     """A refusal as RFC 6750, 3 has it. `text` is ours alone: it quotes nothing of a token."""
-    challenge = f'Bearer error="invalid_token", error_description="{text}"'
-    return GatewayError(number, text, headers={"WWW-Authenticate": challenge.replace("`", "'")})
+    challenge = f'Bearer error="invalid_token", error_description="{_describe(text)}"'
+    return GatewayError(number, text, headers={"WWW-Authenticate": challenge})
 
 
 def check_claims(claims: Claims, terms: Terms, now: float) -> float:

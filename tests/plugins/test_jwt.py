@@ -224,6 +224,12 @@ def test_s15_issuer_and_audience_are_texts(told: Header) -> None:
     refuse(1013, sign_parts(b'{"alg":"RS256","kid":"a"}', json.dumps(claims(**told)).encode()))
 
 
+def test_a_claims_name_of_any_characters_breaks_no_header() -> None:
+    for name in ("\u5f79", 'a"b\\', "\u00e9\r\nx: y"):
+        error = refuse(1006, sign(**{name: 7}), claims={"role": name})
+        assert error.headers["WWW-Authenticate"].isascii() and error.headers["WWW-Authenticate"].isprintable()
+
+
 def test_one_of_several_audiences_is_enough_and_null_asks_for_none() -> None:
     assert identify(sign(aud=["x", AUDIENCE])) is not None
     assert identify(sign(aud="x", iss="y"), audience=None, issuer=None) is not None
