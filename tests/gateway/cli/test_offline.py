@@ -137,7 +137,8 @@ def test_consumers(file: Path) -> None:
     assert set_up.stdout.splitlines()[1].split() == ["bob", "pro", "-", "-", "search", "-", "-", "-", "-", "store"]
     assert [line.split()[0] for line in run("consumer", "list", file=file).stdout.splitlines()[1:]] == ["acme", "bob"]
     override = ("--override-tier", "pro", "--override-until", "30d")
-    assert run("consumer", "set", "bob", "--tier", "pro", *override, file=file).stdout.splitlines()[1].split()[2] == "pro"
+    shown = run("consumer", "set", "bob", "--tier", "pro", *override, file=file).stdout.splitlines()[1]
+    assert shown.split()[2] == "pro"
     assert run("consumer", "set", "bob", "--tier", "pro", "--override-until", "never", file=file).exit_code == 2
     assert run("consumer", "remove", "bob", file=file).stdout == "removed bob\n"
     assert len(run("consumer", "list", file=file).stdout.splitlines()) == 2
