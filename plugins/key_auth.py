@@ -35,14 +35,14 @@ class Plugin(BasePlugin[Settings]):
         key = self._find_key(exchange)
         if key is None:
             return
-        if exchange.credential is not None:  # another plugin's kind, beside this one
-            raise GatewayError(1004)
         found = self._directory.look_up(sha256(key).digest())
         credential = found if found is None or isinstance(found, Credential) else await found
         if credential is None:
             raise GatewayError(1002, headers=_CHALLENGE)
         if credential.expires and credential.expires <= self._clock.wall():
             raise GatewayError(1003, f"The key {credential.id} has expired.", headers=_CHALLENGE)
+        if exchange.credential is not None:  # another plugin's kind, beside this one
+            raise GatewayError(1004)
         exchange.credential = credential
 
     def _find_key(self, exchange: Exchange) -> bytes | None:
