@@ -15,6 +15,7 @@ from gateway.relay.answer import Answer, Progress
 from gateway.relay.chain import run_response
 from gateway.relay.dialect import ask_for_usage, count_tokens, estimate
 from gateway.relay.forward import Forwarder, Passage
+from gateway.relay.headers import describe
 from gateway.relay.places import Places
 from gateway.relay.route import Route
 from gateway.relay.target import Target, blame_failure, explain_failure
@@ -206,21 +207,7 @@ class Carriage:
             count_tokens(exchange, usage, delivered)
 
     def _describe(self, exchange: Exchange) -> None:
-        """Optional answer headers, worked out when the head leaves."""
-        lines = exchange.lines
-        if self._headers.timing:
-            now = self._now()
-            upstream = (exchange.answered or exchange.first_byte or now) - exchange.forwarded
-            waited = exchange.queued + exchange.loading
-            overhead = max(0.0, now - exchange.received - upstream - waited - exchange.connect)
-            lines.append(
-                f"X-Tollkeeper-Overhead-Ms: {overhead * 1e3:.2f}\r\nX-Tollkeeper-Queue-Ms: {waited * 1e3:.2f}\r\n"
-                f"X-Tollkeeper-Upstream-Ms: {upstream * 1e3:.2f}\r\n"
-            )
-        if self._headers.routing and exchange.upstream is not None:
-            if exchange.model:
-                lines.append(f"X-Tollkeeper-Model: {exchange.model}\r\n")
-            lines.append(f"X-Tollkeeper-Backend: {exchange.upstream.backend}\r\n")
+        describe(exchange, self._headers, self._now())
 
     async def _tunnel(self, exchange: Exchange, route: Route, passage: Passage, conclude: Conclude) -> None:
         """An upgraded connection (RFC 9110, 7.8): bytes both ways until one end closes."""
