@@ -427,7 +427,7 @@ def test_a_part_is_one_object_without_duplicates(header: bytes, payload: bytes) 
     ],
 )  # fmt: skip
 def test_s21_tokens_for_other_ends_are_told_apart(types: list[str] | None, typ: str | None, is_good: bool) -> None:
-    changes: Header = {} if types is None else {"types": types}
+    changes: Header = {} if types is None else {"typ": types}
     token = sign("RS256", 0, {"typ": typ})
     if is_good:
         assert identify(token, **changes) is not None
