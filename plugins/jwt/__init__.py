@@ -14,8 +14,9 @@ The token comes as `Authorization: Bearer`; whatever there does not look like on
 and a token beside a key is an error (1004). It must be signed by a key of the issuer, in one of `algorithms` (RS, PS,
 ES 256 to 512, EdDSA with Ed25519, or HS 256 to 512, which never stand beside the others), be for this `audience` (null:
 not asked) and of this `issuer`, and have an end, `exp`, at most `max_age` after `iat`. Clocks may differ by `leeway`.
-Its `typ` is one of `typ` (default: JWT, at+jwt); a token without it is a `JWT`. Refusals are 1006 (not valid), 1007 (expired), 1008 (not yet
-valid), 1009 (unknown key), 1013 (other audience or issuer), and 1603 while no key set could be fetched.
+Its `typ` is one of `typ` (default: JWT, at+jwt); a token without it is a `JWT`. Refusals are 1006 (not valid), 1007
+(expired), 1008 (not yet valid), 1009 (unknown key), 1013 (other audience or issuer), and 1603 while no key set could be
+fetched.
 
 `jwks` is fetched by the gateway, https and from public addresses alone unless `allow_private: true`, every `refresh`
 and when a token names a new key, but for that at most once in 30 s; if the issuer is down, the keys last seen stay.
