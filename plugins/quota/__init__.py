@@ -22,8 +22,8 @@ limit in `shadow` is counted and refuses nobody (`rejected_total{reason="shadow"
 
 Refusals: 1501 (rate), 1504 (at once), 1505 (tokens): try again; 1502, 1506, 1507 (month of requests, of tokens, of
 money): not in minutes; 1503: can never be. `headers` names the families that answers carry; the limit they tell is the
-burst, of which `remaining` is what is left. The classic and the OpenAI family tell of the tier's own `rate` and `tokens`,
-the IETF family of every rate.
+burst, of which `remaining` is what is left. The classic and the OpenAI family tell of the tier's own `rate` and
+`tokens`, the IETF family of every rate.
 """
 
 from collections.abc import Hashable, Mapping
