@@ -44,6 +44,7 @@ class Failed(Message, frozen=True):
     reason: str
     number: int = 0
     retry_after: float = 0.0  # seconds
+    details: dict[str, Any] = {}
 
 
 class Done(Message, frozen=True):
@@ -65,6 +66,8 @@ class Acquire(Message, frozen=True):
     request: str
     wait: float  # seconds the request may still wait for a slot
     load: float  # seconds it may wait for the engine to become ready
+    may_load: bool = True  # whether the engine may be loaded for it
+    may_evict: bool = False  # and others be unloaded for that
 
 
 class Slot(Message, frozen=True):
