@@ -13,6 +13,8 @@ from gateway.ledger.clock import Clock
 from gateway.ledger.limit import Ask, Denial, Grant, Limit, Need, Rate, Refund, Renew, Return, Slots
 from gateway.ledger.record import Death, Entry
 
+_MOST = 100_000  # rates met in one outage; of more, those met first are met anew
+
 
 class Share:
     """Answers as an `EmbeddedLedger` does. `replicas` is how many there were when that was last known."""
@@ -91,6 +93,8 @@ class Share:
             rate = need.limit
             if isinstance(rate, Rate) and rate.key not in self._spent:
                 self._spent[rate.key] = (rate, 0)
+                if len(self._spent) > _MOST:
+                    del self._spent[next(iter(self._spent))]
                 scaled = self._scale(need).limit
                 assert isinstance(scaled, Rate)
                 empty = Refund("outage", (Need(scaled, -1000 * scaled.burst),), "")

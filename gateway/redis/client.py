@@ -50,7 +50,7 @@ class Client:
         await node.wait_up(within)
         if node.is_up:
             await self._look(node)
-        await asyncio.gather(*[other.wait_up(within) for other in self.nodes])
+            await asyncio.gather(*[other.wait_up(within) for other in self.nodes])
 
     @property
     def nodes(self) -> Sequence[Node]:

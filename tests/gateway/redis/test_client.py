@@ -12,6 +12,7 @@ from typing import Any
 
 import hiredis
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,7 +58,7 @@ async def until(check: Any, within: float = 5.0) -> None:
 
 
 async def test_answers_come_in_order(server: Server) -> None:
-    async with connected(server.url) as client:
+    async with connected(server.url, patience=5.0) as client:
         answers = await asyncio.gather(*[client.call("k", "ECHO", str(n)) for n in range(5000)])
         assert answers == [str(n).encode() for n in range(5000)]
 
@@ -110,6 +111,41 @@ async def test_f32_a_server_that_hangs_costs_three_deadlines_and_then_nothing(se
         await until(lambda: client.is_up, 2.0)
         assert await client.call("k", "ECHO", "x") == b"x"
     assert changes == [True, False, True]
+
+
+async def test_a_deadline_is_kept_though_others_begin_meanwhile(server: Server) -> None:
+    """A command that is sent while an earlier one's deadline passes does not put off those in between."""
+    loop, heard = asyncio.get_running_loop(), []
+    async with connected(server.url, patience=0.1) as client:
+        server.signal(signal.SIGSTOP)
+        begun = loop.time()
+
+        def note(reply: Any, is_late: bool) -> None:
+            if not is_late:
+                heard.append(loop.time() - begun)
+                client.send("k", pack(("PING",)), lambda reply, is_late: None)
+
+        client.send("k", pack(("PING",)), note)
+        await asyncio.sleep(0.02)
+        client.send("k", pack(("PING",)), note)
+        await until(lambda: len(heard) == 2)
+        assert heard[1] < 0.18
+        server.signal(signal.SIGCONT)
+
+
+def test_a_loop_that_stood_still_is_not_held_against_redis(server: Server) -> None:
+    """On the loop that workers have: it looks at its timers before it reads."""
+
+    async def stand_still() -> None:
+        async with connected(server.url) as client:
+            for _ in range(5):
+                answer = client.call("k", "ECHO", "x")
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                time.sleep(0.07)
+                assert await answer == b"x"
+
+    uvloop.run(stand_still())
 
 
 async def test_f31_a_server_that_dies_is_noticed_at_once_and_found_again(server: Server) -> None:
