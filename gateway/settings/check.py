@@ -14,6 +14,7 @@ from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
 from gateway.settings.rules.fleet import check_fleet
 from gateway.settings.rules.limits import check_limits
 from gateway.settings.rules.machine import check_machine
+from gateway.settings.rules.memory import check_memory
 from gateway.settings.rules.money import check_prices
 from gateway.settings.rules.names import check_names
 from gateway.settings.rules.parts import check_parts
@@ -27,7 +28,7 @@ from gateway.settings.schema import Config
 
 _RULES = (
     check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
-    check_limits,
+    check_limits, check_memory,
     check_prices, check_patterns, check_exposure, check_fleet, check_redis,
 )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """The shape of the configuration file: frozen Structs that refuse unknown keys. The Struct is the schema.
 
+Callers, backends, models and routes stand here, what the gateway itself is like in `site`.
+
 Durations are seconds, sizes bytes (`units`). What plugins and engines want for themselves is plain data here.
 """
 
@@ -7,72 +9,18 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.settings.section import Amount, Count
+from gateway.settings.section import Section as Section
+from gateway.settings.site import Certificate as Certificate
+from gateway.settings.site import Headers as Headers
+from gateway.settings.site import Limits as Limits
+from gateway.settings.site import Listen as Listen
+from gateway.settings.site import Listener as Listener
+from gateway.settings.site import Log as Log
+from gateway.settings.site import State as State
+from gateway.settings.site import Timeouts as Timeouts
+from gateway.settings.site import Webhook as Webhook
 from gateway.settings.units import Budget, Bytes, Rate, Seconds, Secret
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the configuration: immutable, unknown keys refused."""
-
-
-class Certificate(Section, frozen=True):
-    """A PEM certificate chain and its key; `names` are the server names it answers for (default: the first)."""
-
-    cert: str
-    key: str
-    names: tuple[str, ...] = ()
-
-
-class Listener(Section, frozen=True):
-    """One address: `host:port`, `[v6]:port` or `unix:/path`; with certificates it speaks TLS."""
-
-    address: str
-    certificates: tuple[Certificate, ...] = ()
-    proxy_protocol: bool = False  # every connection begins with a PROXY header (v1 or v2) that names the client
-
-
-class Listen(Section, frozen=True):
-    proxy: tuple[Listener, ...] = (Listener(address="127.0.0.1:8000"),)
-    status: str = "127.0.0.1:8100"
-    trusted: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts; `unix` for unix sockets
-
-
-class Limits(Section, frozen=True):
-    body: Bytes = Bytes(10_000_000)
-    answer: Bytes = Bytes(100_000_000)  # of an upstream answer that must be held whole
-    header: Bytes = Bytes(32_768)
-    headers: int = 100
-    connections: int = 10_000  # per worker
-    connections_per_client: int = 0  # per worker and address; 0: no limit
-    body_rate: Bytes = Bytes(500)  # a second, at least, of a body that somebody waits for; 0: no limit
-    json_depth: int = 64
-    pipeline: int = 16
-    failed_logins: Rate = Rate(30, 60)  # of one address (IPv6: /64), before it is refused for a while
-
-
-class Timeouts(Section, frozen=True):
-    """Each is separate and has its own error (18xx)."""
-
-    connect: Seconds = Seconds(5)
-    queue: Seconds = Seconds(30)  # waiting for a slot
-    load: Seconds = Seconds(600)  # waiting for an engine to become ready
-    first_byte: Seconds = Seconds(120)
-    idle: Seconds = Seconds(60)  # between two pieces of an answer
-    total: Seconds = Seconds(1800)
-    header: Seconds = Seconds(10)  # a client's head
-    body: Seconds = Seconds(30)  # between two pieces of a client's body
-    write: Seconds = Seconds(30)  # a client that does not read
-    keep_alive: Seconds = Seconds(75)
-    shutdown_drain: Seconds = Seconds(30)
-    reload_linger: Seconds | None = None  # default: total
-
-
-class State(Section, frozen=True):
-    directory: str = "./var"  # journal, store, ledger
-    redis: str = ""  # a URL: rates and months are kept there, for all replicas; empty: by this one for itself
-    replicas: Count = 1  # how many gateways serve this file
 
 
 class Cap(Section, frozen=True):
@@ -107,6 +55,8 @@ class Tier(Section, frozen=True):
     reserve: Annotated[int, msgspec.Meta(ge=0)] = 1000  # tokens of an answer whose length nobody bounds
     on_ledger_loss: Literal["local", "closed", "open"] = "local"
     limits: tuple[Cap, ...] = ()
+    may_load: bool = True  # models that are not loaded; else only those that are can be used
+    may_evict: bool = False  # other models, where they must make room
 
 
 class Override(Section, frozen=True):
@@ -165,6 +115,11 @@ class Backend(Section, frozen=True):
     queue: int = 100  # how many may wait for a slot
     identity: bool = False  # send X-Consumer-* to it
     headers: bool = True  # pass the client's other headers on
+    load: Literal["start", "demand"] | None = None  # an engine's; default: start, but demand where memory is shared
+    idle: Seconds | None = None  # without requests, after which it is unloaded; default: never
+    residency: Seconds = Seconds(30)  # it stays at least, before it makes room for another
+    memory: Bytes | None = None  # that it takes of the file's `memory`; default: what the backend estimates
+    group: str = ""  # engines of which one at a time is loaded
 
 
 class Price(Section, frozen=True):
@@ -186,6 +141,8 @@ class Model(Section, frozen=True):
     price: Price | None = None
     max_tokens: Count | None = None  # of an answer, for callers whose tokens or money are limited
     limits: tuple[Cap, ...] = ()
+    preload: bool = False  # its engine is loaded at the start
+    pin: bool = False  # its engine, once loaded, is never unloaded for another or for being idle
 
 
 class Route(Section, frozen=True):
@@ -202,33 +159,14 @@ class Route(Section, frozen=True):
     projects: tuple[str, ...] = ()  # whose callers alone may use it; empty: everybody's
     plugins: tuple[dict[str, Any], ...] | None = None  # default: the chain of the whole file
     strip: str = ""  # a prefix taken off before the path goes to the backend
+    dialect: Literal[
+        "auto", "chat", "completions", "responses", "messages", "embeddings", "rerank", "audio", "images", "plain"
+    ] = "auto"  # of the API; auto: by the end of the path for models, plain (bytes as they come) for a backend
     body: Bytes | None = None
     retry: bool = False  # a request that may have been processed may be sent again (only before the first byte)
     first_byte: Seconds | None = None
     idle: Seconds | None = None
     total: Seconds | None = None
-
-
-class Log(Section, frozen=True):
-    """What is logged beside the events on stderr."""
-
-    requests: bool = False  # one line a request on stdout
-
-
-class Webhook(Section, frozen=True):
-    """Where the operator hears of events. Requests are signed with `secret`."""
-
-    url: str
-    secret: Secret
-    events: tuple[str, ...] = ("quota.threshold",)
-    private: bool = False  # it may be at a private or loopback address
-
-
-class Headers(Section, frozen=True):
-    """Which optional answer headers are sent."""
-
-    timing: bool = True
-    routing: bool = True
 
 
 class Config(Section, frozen=True):
@@ -244,6 +182,7 @@ class Config(Section, frozen=True):
     roles: dict[str, Role] = {}
     consumers: dict[str, Consumer] = {}
     backends: dict[str, Backend] = {}
+    memory: Bytes = Bytes(0)  # for all engines together; 0: no bound
     models: dict[str, Model] = {}
     plugins: tuple[dict[str, Any], ...] = ()
     routes: tuple[Route, ...] = ()

@@ -40,6 +40,8 @@ def _model(config: Config, name: str, model: Model) -> Iterator[Problem]:
         yield Problem(f"{path}.backend", f"no backend `{model.backend}`{suggest(model.backend, config.backends)}")
     elif model.alias and model.alias not in config.models:
         yield Problem(f"{path}.alias", f"no model `{model.alias}`{suggest(model.alias, config.models)}")
+    elif model.alias and (model.preload or model.pin):
+        yield Problem(path, f"`preload` and `pin` stand at the model itself, `{model.alias}`")
     elif model.alias and _goes_in_circles(config, name):
         yield Problem(f"{path}.alias", "the aliases go in a circle, or through more than seven names")
 
