@@ -15,7 +15,6 @@ import hiredis
 
 _NOTHING = object()  # not False, as an answer may be that
 _ABORT = struct.pack("ii", 1, 0)
-_GLANCE = 0.001  # seconds
 
 Argument = str | int | bytes
 pack = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
@@ -58,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._outgoing.append(command)
         self._waiting.append((self._loop.time() + patience, receiver))
         if self._timer is None:
-            self._timer = self._loop.call_later(patience, self._look)
+            self._timer = self._loop.call_later(patience, self._expire)
 
     def overdue(self) -> float:
         """Seconds since the oldest command that is not answered was given up; 0 where none was."""
@@ -108,10 +107,6 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
-    def _look(self) -> None:
-        """Time is up, but if it was this loop that stood still, answers lie there unread: they come first."""
-        self._timer = self._loop.call_later(_GLANCE, self._expire)
-
     def _expire(self) -> None:
         now = self._loop.time()
         while self._waiting and self._waiting[0][0] <= now:
@@ -122,7 +117,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            self._timer = self._loop.call_at(self._waiting[0][0], self._look)
+            self._timer = self._loop.call_at(self._waiting[0][0], self._expire)
 
     def _lose(self) -> None:
         if self.closed:

@@ -134,7 +134,7 @@ async def test_a_deadline_is_kept_though_others_begin_meanwhile(server: Server) 
 
 
 def test_a_loop_that_stood_still_is_not_held_against_redis(server: Server) -> None:
-    """On the loop that workers have: it looks at its timers before it reads."""
+    """On the loop that workers have: what lies there unread comes before the deadline that has passed."""
 
     async def stand_still() -> None:
         async with connected(server.url) as client:
