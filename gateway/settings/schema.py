@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from gateway.priority import NORMAL, Priority
 from gateway.settings.section import Amount, Count
 from gateway.settings.section import Section as Section
 from gateway.settings.site import Certificate as Certificate
@@ -55,6 +56,7 @@ class Tier(Section, frozen=True):
     reserve: Annotated[int, msgspec.Meta(ge=0)] = 1000  # tokens of an answer whose length nobody bounds
     on_ledger_loss: Literal["local", "closed", "open"] = "local"
     limits: tuple[Cap, ...] = ()
+    priority: Priority = NORMAL  # the class in which its requests wait; they may ask for a lower one
     may_load: bool = True  # models that are not loaded; else only those that are can be used
     may_evict: bool = False  # other models, where they must make room
 
