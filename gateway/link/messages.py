@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.exchange import Credential
 from gateway.ledger.limit import Ask, Denial, Grant, Refund, Renew, Return
+from gateway.priority import NORMAL, Priority
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -44,6 +45,7 @@ class Failed(Message, frozen=True):
     reason: str
     number: int = 0
     retry_after: float = 0.0  # seconds
+    details: dict[str, Any] = {}  # facts for the client
     details: dict[str, Any] = {}
 
 
@@ -66,6 +68,9 @@ class Acquire(Message, frozen=True):
     request: str
     wait: float  # seconds the request may still wait for a slot
     load: float  # seconds it may wait for the engine to become ready
+    priority: Priority = NORMAL
+    consumer: str = ""  # whose turn it is, within the class
+    tokens: int = 1  # that the request will take at the most, as far as can be told
     may_load: bool = True  # whether the engine may be loaded for it
     may_evict: bool = False  # and others be unloaded for that
 
@@ -80,11 +85,15 @@ class Slot(Message, frozen=True):
 
 
 class Release(Message, frozen=True):
-    """Give a slot back, or leave the queue. `progress` tells whether the engine answered anything."""
+    """Give a slot back, or leave the queue. `progress` tells whether the engine answered anything.
+
+    `tokens` is what the request took; -1: nobody knows, and what was told at first stands.
+    """
 
     backend: str
     request: str
     progress: bool = False
+    tokens: int = -1
 
 
 class Gone(Message, frozen=True):
