@@ -19,26 +19,30 @@ from tests.bench import cpu
 from tests.bench.load import key_of
 from tests.bench.peers import Proxy
 from tests.bench.place import KEY, MODEL, PROXY_CORE, WORK, free_port, running
+from tests.plugins.issuer import AUDIENCE, public_pem
 
+_JWT = {"jwt": {"keys": [{"kid": "a", "pem": public_pem("RS256")}], "audience": AUDIENCE, "default_tier": "bench"}}
 _SCOPES: dict[str, Any] = {"models": [], "routes": [], "created": 1}
 
 
 class Shape(NamedTuple):
     """How large the configuration is. `consumers` above 1 have 100/min each and keys numbered from 1; one alone has a
-    rate of which the worker always holds a lease. `stored` keys lie in the store beside those of the file."""
+    rate of which the worker always holds a lease. `stored` keys lie in the store beside those of the file. With the URL
+    of a `redis` the ledger is there, and jwt and acl stand in the chain."""
 
     consumers: int = 1
     routes: int = 1
     stored: int = 0
     workers: int = 1
     cores: str = str(PROXY_CORE)
+    redis: str = ""
 
 
 def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, int]:
     """The configuration file, and the ports of its proxy and status addresses. JSON is YAML."""
     port, status = free_port(), free_port()
     routes: list[dict[str, Any]] = [{"path": f"/extra/{n}"} for n in range(shape.routes - 1)]
-    config = {
+    config: dict[str, Any] = {
         "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
         "workers": shape.workers,
         "limits": {"connections": 15_000},
@@ -50,6 +54,10 @@ def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, 
         "plugins": [{"cors": {"origins": ["https://app.example"]}}, {"key_auth": {}}, {"quota": {}}],
         "routes": [*routes, {"path": "/v1/chat/completions"}],
     }
+    if shape.redis:
+        config["state"]["redis"] = shape.redis
+        config["roles"] = {"caller": {"may": ["infer"]}}
+        config["plugins"][2:2] = [_JWT, {"acl": {}}]
     path = folder / "gateway.yaml"
     path.write_text(json.dumps(config, separators=(", ", ": ")))
     return path, port, status

@@ -51,10 +51,10 @@ def key_of(number: int) -> str:
     return f"{KEY}-{number:06d}"
 
 
-def drive(port: int, seconds: float, keys: int = 1, links: int = 32, path: str = "/v1/chat/completions") -> Load:
-    """Run wrk on the load core; raises RuntimeError where nothing was answered."""
+def drive(port: int, seconds: float, keys: int = 1, links: int = 32, token: str = KEY) -> Load:
+    """Run wrk on the load core; one key is sent as `token`. Raises RuntimeError where nothing was answered."""
     script = WORK / f"load-{keys}.lua"
-    script.write_text(_SCRIPT % (BODY, keys, keys, KEY, KEY, path))
+    script.write_text(_SCRIPT % (BODY, keys, keys, token, KEY, "/v1/chat/completions"))
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{links}", f"-d{seconds:g}s", "-s", str(script)]
     shown = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=False)
     match = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+)", shown.stdout)

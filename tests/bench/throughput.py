@@ -9,15 +9,18 @@ from tests.bench.figure import Figure, Options, alternate, medians
 from tests.bench.gateway import Shape, tollkeeper, workers
 from tests.bench.load import drive
 from tests.bench.peers import Proxy, envoy_proxy, nginx_proxy, static_upstream
+from tests.bench.place import KEY
+from tests.plugins.issuer import sign
+from tests.redis import running_redis
 
 MANY = 100_000  # consumers
 _OURS = ("worker", "supervisor", "control", "shim")
 
 
-def measure(proxy: Proxy, seconds: float, keys: int = 1, links: int = 32) -> dict[str, float]:
+def measure(proxy: Proxy, seconds: float, keys: int = 1, links: int = 32, token: str = KEY) -> dict[str, float]:
     """CPU microseconds per answered request, by role and `all`, and requests per second as `rate`."""
     before = cpu.seconds_by_role(proxy.pid)
-    load = drive(proxy.port, seconds, keys, links)
+    load = drive(proxy.port, seconds, keys, links, token)
     _await_idle(proxy.pid)
     after = cpu.seconds_by_role(proxy.pid)
     if load.refused or load.broken:
@@ -35,18 +38,25 @@ def _await_idle(pid: int, patience: float = 10) -> None:
 
 
 def compare(options: Options) -> list[Figure]:
-    """Rows 1, 2, 3, the asking half of 8, the ingesting half of 10."""
+    """Rows 1, 2, 3, the asking half of 8, the ingesting half of 10; with the ledger in Redis, jwt and acl as well."""
     with ExitStack() as stack:
         upstream = stack.enter_context(static_upstream())
         nginx = stack.enter_context(nginx_proxy(upstream))
         envoy = stack.enter_context(envoy_proxy(upstream))
         leasing = stack.enter_context(tollkeeper("leasing", upstream))
         asking = stack.enter_context(tollkeeper("asking", upstream, Shape(consumers=MANY)))
+        redis = stack.enter_context(running_redis()).url
+        fleet = stack.enter_context(tollkeeper("fleet", upstream, Shape(redis=redis)))
+        fleet_asking = stack.enter_context(tollkeeper("fleet-asking", upstream, Shape(consumers=MANY, redis=redis)))
+        now = time.time_ns() // 10**9
+        token = sign(iat=now, exp=now + 36_000)
         subjects: dict[str, Callable[[], dict[str, float]]] = {
             "nginx": lambda: measure(nginx, options.seconds),
             "envoy": lambda: measure(envoy, options.seconds),
             "leasing": lambda: measure(leasing, options.seconds),
             "asking": lambda: measure(asking, options.seconds, MANY),
+            "leasing, jwt, acl, Redis": lambda: measure(fleet, options.seconds, token=token),
+            "asking, acl, Redis": lambda: measure(fleet_asking, options.seconds, MANY),
         }
         runs = {name: medians(taken) for name, taken in alternate(subjects, options.rounds).items()}
     return _compared(runs)
@@ -55,8 +65,9 @@ def compare(options: Options) -> list[Figure]:
 def _compared(runs: dict[str, dict[str, float]]) -> list[Figure]:
     figures = []
     bare, envoy = runs["nginx"]["all"], runs["envoy"]["all"]
-    for tier in ("leasing", "asking"):
-        run = runs[tier]
+    for tier, run in runs.items():
+        if tier in ("nginx", "envoy"):
+            continue
         figures += [
             Figure(1, f"worker CPU per request, {tier}", run["worker"], "us", envoy, "Envoy", "<= 1.0x"),
             Figure(2, f"CPU per request of all our processes, {tier}", run["all"], "us", envoy, "Envoy", "<= 1.5x"),
