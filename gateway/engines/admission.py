@@ -1,15 +1,34 @@
-"""Who holds a slot of a backend and who waits for one: first come, first served. Pure; the clock is passed in."""
+"""Who holds a slot of a backend and who waits for one. Pure; the clock is passed in.
 
-from collections import OrderedDict
+Four classes wait in a line each (`line`: fair between its consumers by tokens). A free slot goes to the first class
+that has somebody waiting, with one exception: a class that was passed over rises by one class for every eight slots
+that went to higher ones. So low gets a slot of 17 beside as much high work as fits, and one of 25 beside critical; no
+class waits for more than 27 slots in a row. It is slots that are counted and not seconds, because a class that is
+served in the gaps of the others does not starve, however long its line is: then nobody of a higher class waits for it.
+"""
+
+from itertools import compress
 
 import msgspec
 
+from gateway.engines.line import Line, Ticket
+from gateway.priority import NORMAL, PRIORITIES, Priority
 
-class Ticket(msgspec.Struct, frozen=True):
-    """A request of a worker. `writer` is the worker instance's unique name."""
+__all__ = ["Admission", "Claim", "Full", "Outlook", "Ticket"]
 
-    writer: str
-    request: str
+_PATIENCE = 8  # slots that go to higher classes while a class rises by one
+_LEARNING = 8  # of the service times that are averaged
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a request's place among the others hangs on. `tokens`: what it will take at the most."""
+
+    priority: Priority = NORMAL
+    consumer: str = ""
+    tokens: int = 1
+
+
+PLAIN = Claim()
 
 
 class Full(msgspec.Struct, frozen=True):
@@ -17,6 +36,21 @@ class Full(msgspec.Struct, frozen=True):
 
     ahead: int
     retry_after: float
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What waiting means, as far as can be told: requests `ahead`, and the seconds until a slot is granted."""
+
+    ahead: int
+    wait: float
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """Somebody who waits, or holds a slot, `since` then."""
+
+    claim: Claim
+    level: int  # of his class
+    since: float
 
 
 class Admission:
@@ -28,44 +62,121 @@ class Admission:
     def __init__(self, slots: int, bound: int) -> None:
         self.slots = slots
         self.bound = bound
-        self.held: dict[Ticket, float] = {}  # and since when
-        self.waiting: OrderedDict[Ticket, float] = OrderedDict()  # and since when
-        self.service = 1.0  # seconds that a slot is held, smoothed
+        self.held: dict[Ticket, _Entry] = {}
+        self.waiting: dict[Ticket, _Entry] = {}  # in order of arrival
+        self._lines = [Line() for _ in PRIORITIES]
+        self._passed = [0 for _ in PRIORITIES]  # slots that went to higher classes while this one waited
+        self._service = [1.0 for _ in PRIORITIES]  # seconds that a slot is held, smoothed
 
     @property
     def is_free(self) -> bool:
         """Whether the next to ask gets a slot at once."""
         return not self.waiting and self._has_room()
 
-    def ask(self, ticket: Ticket, time: float) -> bool | Full:
+    def ask(self, ticket: Ticket, time: float, claim: Claim = PLAIN) -> bool | Full:
         """True: the slot is held from now on. False: it waits; `grant` will name it."""
+        entry = _Entry(claim, PRIORITIES.index(claim.priority), time)
         if self.is_free:
-            self.held[ticket] = time
+            self._hold(ticket, entry)
             return True
         if len(self.waiting) >= self.bound:
-            return Full(len(self.waiting), self.expected_wait())
-        self.waiting[ticket] = time
+            return self.refuse(claim)
+        self.waiting[ticket] = entry
+        self._lines[entry.level].join(ticket, claim.consumer, claim.tokens)
         return False
+
+    def refuse(self, claim: Claim) -> Full:
+        """What is said to whom finds the queue full."""
+        return Full(len(self.waiting), self.foresee(claim).wait)
+
+    def crowd_out(self, claim: Claim) -> Ticket | None:
+        """Take somebody out of a full queue who is less entitled to wait than `claim`; None: nobody is, or it has room.
+
+        That is the youngest request of the last class, if it is a lower one; in the same class, of the consumer with
+        the most requests, if they are still the most without it.
+        """
+        if self._has_room() or len(self.waiting) < self.bound or not self.waiting:
+            return None
+        level = PRIORITIES.index(claim.priority)
+        last = self._waiting_levels()[-1]
+        line = self._lines[last]
+        consumer, count = line.longest()
+        if last < level or (last == level and count <= line.length(claim.consumer) + 1):
+            return None
+        ticket = line.last(consumer)
+        self._dequeue(ticket)
+        return ticket
 
     def grant(self, time: float) -> list[Ticket]:
         """Those who waited and hold a slot from now on."""
         granted = []
         while self.waiting and self._has_room():
-            ticket, _ = self.waiting.popitem(last=False)
-            self.held[ticket] = time
+            level = min(self._waiting_levels(), key=self._rank)
+            ticket = self._lines[level].first()
+            entry = self._dequeue(ticket)
+            self._hold(ticket, _Entry(entry.claim, level, time))
+            self._note_passed(level)
             granted.append(ticket)
         return granted
 
-    def leave(self, ticket: Ticket, time: float) -> None:
-        """Give a slot back, or stop waiting; a ticket that does neither is not known any more, and that is well."""
-        self.waiting.pop(ticket, None)
-        since = self.held.pop(ticket, None)
-        if since is not None:
-            self.service += (time - since - self.service) / 8
+    def leave(self, ticket: Ticket, time: float, used: int = -1) -> None:
+        """Give a slot back after `used` tokens (-1: as many as it claimed), or stop waiting.
+
+        A ticket that does neither is not known any more, and that is well.
+        """
+        if ticket in self.waiting:
+            self._dequeue(ticket)
+        entry = self.held.pop(ticket, None)
+        if entry is not None:
+            claim = entry.claim
+            self._lines[entry.level].settle(claim.consumer, claim.tokens, claim.tokens if used < 0 else used)
+            self._service[entry.level] += (time - entry.since - self._service[entry.level]) / _LEARNING
+
+    def foresee(self, claim: Claim, ticket: Ticket | None = None) -> Outlook:
+        """How long `ticket`, which waits, or else a new request would wait from now on."""
+        level = PRIORITIES.index(claim.priority)
+        before = [line.count if self._rank(at) < self._rank(level) else 0 for at, line in enumerate(self._lines)]
+        before[level] = self._lines[level].ahead(claim.consumer, ticket)
+        work = sum(count * service for count, service in zip(before, self._service, strict=True))
+        running = [self._service[entry.level] for entry in self.held.values()]
+        rest = sum(running) / len(running) if running else self._service[level]
+        return Outlook(sum(before), (work + rest) / max(1, self.slots))
 
     def expected_wait(self) -> float:
-        """Seconds until one more would hold a slot, going by how long slots were held."""
-        return (len(self.waiting) + 1) * self.service / max(1, self.slots)
+        """Seconds until one more of no special claim would hold a slot."""
+        return self.foresee(PLAIN).wait
+
+    def oldest_wait(self, time: float) -> float:
+        """Seconds that the first who came has waited."""
+        return time - next(iter(self.waiting.values())).since if self.waiting else 0.0
+
+    def lengths(self) -> dict[str, int]:
+        """How many of each class wait."""
+        return {priority: line.count for priority, line in zip(PRIORITIES, self._lines, strict=True)}
 
     def _has_room(self) -> bool:
         return self.slots == 0 or len(self.held) < self.slots
+
+    def _hold(self, ticket: Ticket, entry: _Entry) -> None:
+        self.held[ticket] = entry
+        self._lines[entry.level].take(entry.claim.consumer, entry.claim.tokens)
+
+    def _dequeue(self, ticket: Ticket) -> _Entry:
+        entry = self.waiting.pop(ticket)
+        line = self._lines[entry.level]
+        line.leave(ticket, entry.claim.consumer)
+        if not line.count:
+            self._passed[entry.level] = 0
+        return entry
+
+    def _waiting_levels(self) -> list[int]:
+        return list(compress(range(len(self._lines)), (line.count for line in self._lines)))
+
+    def _rank(self, level: int) -> tuple[int, int]:
+        """The order of classes; of two equal ones the one that was passed over more often is first."""
+        return level - self._passed[level] // _PATIENCE, -self._passed[level]
+
+    def _note_passed(self, served: int) -> None:
+        self._passed[served] = 0
+        for level in self._waiting_levels():
+            self._passed[level] += level > served

@@ -1,0 +1,140 @@
+"""Those of one class who wait for a slot of a backend: fair between consumers by tokens, in order within each. Pure.
+
+The next slot goes to the consumer that has had the fewest tokens: those of requests that ended, and the estimates of
+those that run. So two consumers that always have somebody waiting get equal tokens, whatever the size or number of
+their requests (weighted fair queueing, Demers, Keshav and Shenker 1989; with tokens, Sheng et al. 2024).
+
+Virtual `time` is what a consumer has had that always wanted more. Who comes, or comes back, starts there, but for a few
+requests that he was behind or ahead: idleness earns no credit, and nobody who joins starves those who wait.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import msgspec
+
+_SLACK = 4  # times the largest request of late: how far from `time` a consumer that comes back may be
+_FADING = 0.99  # of `largest`, a request
+_IDLE = 1024  # accounts of consumers that ask for nothing now, which are kept
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """A request of a worker. `writer` is the worker instance's unique name."""
+
+    writer: str
+    request: str
+
+
+class Account:
+    """A consumer: `used` tokens, those `reserved` by `running` requests, and the estimates of those that wait."""
+
+    __slots__ = ("reserved", "running", "used", "waiting")
+
+    def __init__(self, used: float) -> None:
+        self.used = used
+        self.reserved = 0
+        self.running = 0
+        self.waiting: dict[Ticket, int] = {}  # in order of arrival
+
+    @property
+    def served(self) -> float:
+        return self.used + self.reserved
+
+    def turns(self) -> Iterator[float]:
+        """What it will have had when it is the turn of each request that waits."""
+        return itertools.accumulate(self.waiting.values(), initial=self.served)
+
+
+class Line:
+    """One class's queue. `count` wait. Who calls remembers each request's consumer and estimate."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._time = 0.0  # tokens
+        self._largest = 0.0  # tokens
+        self._accounts: dict[str, Account] = {}
+        self._busy: set[str] = set()  # with requests that run or wait
+        self._waiting: dict[str, Account] = {}
+
+    def join(self, ticket: Ticket, consumer: str, tokens: int) -> None:
+        """Wait behind the consumer's other requests."""
+        account = self._enter(consumer)
+        account.waiting[ticket] = tokens
+        self._waiting[consumer] = account
+        self.count += 1
+
+    def leave(self, ticket: Ticket, consumer: str) -> None:
+        """Wait no longer."""
+        account = self._accounts[consumer]
+        del account.waiting[ticket]
+        self.count -= 1
+        if not account.waiting:
+            del self._waiting[consumer]
+            self._rest(consumer, account)
+
+    def first(self) -> Ticket:
+        """Whose turn it is; only to be asked while somebody waits."""
+        account = min(self._waiting.values(), key=lambda account: account.served)
+        self._time = max(self._time, account.used)
+        return next(iter(account.waiting))
+
+    def take(self, consumer: str, tokens: int) -> None:
+        """A request of `consumer` runs from now on."""
+        account = self._enter(consumer)
+        account.reserved += tokens
+        account.running += 1
+
+    def settle(self, consumer: str, tokens: int, used: int) -> None:
+        """A request that had reserved `tokens` has ended."""
+        account = self._accounts[consumer]
+        account.reserved -= tokens
+        account.running -= 1
+        account.used += used
+        self._time += used / len(self._busy)
+        self._largest = max(self._largest * _FADING, used)
+        self._rest(consumer, account)
+
+    def longest(self) -> tuple[str, int]:
+        """The consumer with the most requests waiting, and how many; only to be asked while somebody waits."""
+        consumer, account = max(self._waiting.items(), key=lambda item: len(item[1].waiting))
+        return consumer, len(account.waiting)
+
+    def last(self, consumer: str) -> Ticket:
+        """The youngest request that waits for a consumer."""
+        return next(reversed(self._waiting[consumer].waiting))
+
+    def length(self, consumer: str) -> int:
+        """How many requests of a consumer wait."""
+        account = self._waiting.get(consumer)
+        return 0 if account is None else len(account.waiting)
+
+    def ahead(self, consumer: str, ticket: Ticket | None = None) -> int:
+        """How many have their turn before `ticket`, or before a new request of `consumer`, if nobody comes or goes."""
+        account = self._accounts.get(consumer)
+        turn, before = self._time, 0
+        if account is not None:
+            turn = account.served
+            for waiting, tokens in account.waiting.items():
+                if waiting == ticket:
+                    break
+                turn += tokens
+                before += 1
+        others = (other for other in self._waiting.values() if other is not account)
+        return before + sum(theirs <= turn for other in others for theirs in other.turns())
+
+    def _enter(self, consumer: str) -> Account:
+        """The account of a consumer that asks for something."""
+        account = self._accounts.get(consumer)
+        if account is None:
+            if len(self._accounts) > 2 * len(self._busy) + _IDLE:
+                self._accounts = {name: self._accounts[name] for name in self._busy}
+            account = self._accounts[consumer] = Account(self._time)
+        elif not account.waiting:
+            slack = _SLACK * self._largest
+            account.used = min(max(account.used, self._time - slack), self._time + slack)
+        self._busy.add(consumer)
+        return account
+
+    def _rest(self, consumer: str, account: Account) -> None:
+        if not account.running and not account.waiting:
+            self._busy.discard(consumer)
