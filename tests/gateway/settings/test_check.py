@@ -213,6 +213,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"state": {"replicas": 2}}, "error: state.replicas: 2 replicas would each count for itself"),
     ({"state": {"replicas": 2, "redis": "redis://r:6379"}}, "warning: state.replicas: keys and consumers that"),
+    ({"state": {"redis": "redis://h:x"}}, "error: state.redis: the URL's port is not a number"),
     ({"state": {"redis": "redis://:secret@r:6379"}}, "warning: state.redis: a secret in plain text"),
     ({"webhooks": [{"url": "https://h.example.com", "secret": "s" * 32}]}, "warning: webhooks[0].secret: a secret in"),
     ({"plugins": []}, "error: routes[0]: every request would be refused: no plugin of its chain authenticates"),

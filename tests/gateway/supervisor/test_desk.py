@@ -14,12 +14,15 @@ from gateway.exchange import Credential
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.limit import Ask, Denial, Grant, Need, Quota, Rate, Refund, Renew, Return, Slots
+from gateway.ledger.share import Share
 from gateway.link import (
     Acquire,
+    AuthorityState,
     Changed,
     Command,
     Done,
     Failed,
+    Fleet,
     Forget,
     Found,
     Gone,
@@ -30,6 +33,7 @@ from gateway.link import (
     Once,
     Peek,
     Recall,
+    Recount,
     Release,
     Settled,
     StoreState,
@@ -294,3 +298,18 @@ async def test_a_worker_cannot_speak_for_control(office: Office) -> None:
     await worker.call(Changed())
     assert office.ledger.peek(ASK).standings[0].used == 2000
     assert office.broadcast == []
+
+
+async def test_while_redis_is_away_the_desk_grants_a_share_of_the_rates(office: Office) -> None:
+    rate = Rate("r", 1_000_000, 1_000_000, 1_000_000)
+    office.desk = Desk(Share(Clock()), office.engines, office.broadcast.append)
+    worker, control = await office.peer("w1"), await office.control()
+    control.far.tell(Fleet(4))
+    control.far.tell(Recount())
+    assert await worker.call(AuthorityState(False)) == Refund("outage", (), "")
+    assert office.broadcast == [Recount()] and office.desk.authority.describe()["replicas"] == 4
+    assert isinstance(await worker.call(Ask("a", (Need(rate, 1000),))), Denial), "it starts empty"
+    await asyncio.sleep(0.05)
+    assert isinstance(await worker.call(Ask("b", (Need(rate, 1000),))), Grant)
+    assert await worker.call(AuthorityState(True)) == Refund("outage", (Need(rate, -1000),), "")
+    assert office.desk.authority.is_up
