@@ -46,7 +46,6 @@ class Failed(Message, frozen=True):
     number: int = 0
     retry_after: float = 0.0  # seconds
     details: dict[str, Any] = {}  # facts for the client
-    details: dict[str, Any] = {}
 
 
 class Done(Message, frozen=True):
