@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -350,3 +351,26 @@ async def test_a_cluster_gives_back_what_it_took_before_a_node_died() -> None:
             await asyncio.sleep(0.05)
             peeked = await till.ledger.look(Ask("p", (Need(Quota(keys[other], 100), 0),)))
             assert peeked.standings[0].used == 0
+
+
+async def test_the_least_permissions_suffice(server: Server) -> None:
+    """The line that gateway/redis/README.md tells operators to write."""
+    notes = Path("gateway/redis/README.md").read_text("utf-8")
+    rules = next(line for line in notes.splitlines() if "ACL SETUSER tollkeeper" in line).split()[3:]
+    server.call("ACL", "SETUSER", "tollkeeper", *rules, ">secret")
+    till = Till(f"redis://tollkeeper:secret@127.0.0.1:{server.port}")
+    await till.ledger.start()
+    charge = await till.take(Account((RATE, MONTH, SLOTS)))
+    assert isinstance(charge, Charge) and not charge.mode
+    till.wallet.refund(charge)
+    till.ledger.months.recount()
+    for command in (
+        ["INFO", "server"],
+        ["EXISTS", "tk:x"],
+        ["SMEMBERS", "tk:x"],
+        ["SET", "tk:x", 1, "NX"],
+        ["DEL", "tk:x"],
+    ):
+        await till.ledger.client.call("tk:x", *command)
+    assert till.ledger.client.is_up
+    till.ledger.close()
