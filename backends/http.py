@@ -10,22 +10,23 @@
         http: {endpoints: [{url: "https://api.example.com"}], key: "${EXAMPLE_API_KEY}"}
 
 A url is `http://host:port`, `https://host` or `unix:/run/server.sock`; its path is put before that of each request.
-`balance` is `least_inflight` (the fewest requests for its weight) or `weighted` (in turn). Without `health` an endpoint
-is judged by the requests alone. `key` is sent as `Authorization: Bearer`; a client's own credential never is.
+`balance` is `least_inflight` (the fewest requests for its weight), `weighted` (in turn), `p2c` (of two the one that has
+been answering sooner), `first` (the others stand by) or `{hash: session}`: requests that are alike go to one endpoint,
+by `prefix` of the prompt, `session` (X-Session-ID), `consumer` or `header:<name>`. Without `health` an endpoint is
+judged by the requests alone. `key` is sent as `Authorization: Bearer`; a client's own credential never is.
 `tls: {ca: …, cert: …, key: …}` names PEM files for https: authorities of your own, and a certificate to show.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 from urllib.parse import urlsplit
 
-from gateway.backend import BaseBackend, BaseSettings, Endpoint, Health, Secret, Tls
+from gateway.backend import Balance, BaseBackend, BaseSettings, Endpoint, Health, Secret, Tls
 
 
 class Settings(BaseSettings, frozen=True):
     endpoints: tuple[Endpoint, ...]
-    balance: Literal["least_inflight", "weighted"] = "least_inflight"
+    balance: Balance = "least_inflight"
     health: Health | None = None
     key: Secret = ""
     tls: Tls | None = None

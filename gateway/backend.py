@@ -11,6 +11,7 @@ The supervisor starts, probes and stops what `launch` describes; the worker conn
 that the supervisor chose. Third parties register under the entry-point group `tollkeeper.backends`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -20,7 +21,7 @@ import msgspec
 from gateway.settings.units import Bytes, Seconds, Secret
 
 __all__ = [
-    "AnyBackend", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds", "Secret",
+    "AnyBackend", "Balance", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds", "Secret",
 ]  # fmt: skip
 
 
@@ -46,6 +47,23 @@ class Health(BaseSettings, frozen=True):
     timeout: Seconds = Seconds(2)
     healthy: Annotated[int, msgspec.Meta(ge=1)] = 2
     unhealthy: Annotated[int, msgspec.Meta(ge=1)] = 3
+
+
+class Hash(BaseSettings, frozen=True):
+    """Requests that are alike go to one endpoint, while it has not much more to do than the others.
+
+    Alike is the beginning of the prompt, the header X-Session-ID or another one, or who asks. A request that has no
+    such thing goes to the endpoint with the fewest in flight.
+    """
+
+    hash: str  # prefix, session, consumer or header:<name>
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"prefix|session|consumer|header:[A-Za-z0-9-]+", self.hash):
+            raise ValueError(f"`hash` is prefix, session, consumer or header:<name>, not {self.hash!r}")
+
+
+Balance = Literal["least_inflight", "weighted", "p2c", "first"] | Hash
 
 
 class Tls(BaseSettings, frozen=True):
@@ -95,7 +113,7 @@ class BaseBackend(Generic[S]):
 
     slots: int = 0
     reports_usage: bool = True
-    balance: Literal["least_inflight", "weighted"] = "least_inflight"
+    balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None
     start_timeout: float = 120.0  # seconds from launch to ready

@@ -1,21 +1,67 @@
-"""Choosing an endpoint and allowing a retry: pure decisions of one worker."""
+"""Choosing an endpoint and allowing a retry: pure decisions of one worker. Clock and dice are passed in."""
 
-from collections.abc import Collection, Sequence
+import random
+from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
+from math import ceil, exp, log
 
 RETRY_SHARE = 0.1  # of live requests, outcomes.md
 RETRY_FLOOR = 3
+MEMORY = 10.0  # seconds in which a latency fades to a third
+PENALTY = 5.0  # seconds that a failure counts for, at least: who fails fast is not quick
+OVERLOAD = 1.25  # how much more than its share an endpoint may have in flight before a hash passes it by
+SLACK = 2  # requests in flight, for its weight, that never are too many for a hash
+_SMALLEST = 0.001  # seconds; differences below it are noise
+_SPAN = 2.0**64
 
 
 class Candidate:
-    """An endpoint of a backend as this worker sees it. `current` is the running weight of the round robin."""
+    """An endpoint of a backend as this worker sees it.
 
-    __slots__ = ("current", "inflight", "url", "weight")
+    `current` is the running weight of the round robin, `latency` the seconds until an answer began, averaged over
+    time, `good` the answers since the supervisor last heard of this endpoint.
+    """
+
+    __slots__ = ("_learned", "current", "good", "inflight", "latency", "salt", "url", "weight")
 
     def __init__(self, url: str, weight: int = 1) -> None:
         self.url = url
         self.weight = weight
         self.inflight = 0
         self.current = 0
+        self.good = 0
+        self.latency = 0.0
+        self._learned: float | None = None
+        self.salt = blake2b(url.encode(), digest_size=16).digest()
+
+    def mirror(self, other: "Candidate") -> None:
+        """Be in the state of `other`, the same endpoint as somebody else sees it."""
+        self.inflight, self.current = other.inflight, other.current
+        self.latency, self._learned = other.latency, other._learned
+
+    def learn(self, seconds: float, now: float) -> None:
+        """Take in how long an answer took to begin: what is new weighs by the time since the last one."""
+        if self._learned is None:
+            self.latency = seconds
+        else:
+            kept = exp((self._learned - now) / MEMORY)
+            self.latency = self.latency * kept + seconds * (1 - kept)
+        self._learned = now
+
+    def expected(self, now: float) -> float | None:
+        """The latency to be expected, None where nothing is known. A bad one fades, so that it is tried again."""
+        if self._learned is None:
+            return None
+        return max(_SMALLEST, self.latency * exp((self._learned - now) / MEMORY))
+
+
+Pick = Callable[[Sequence[Candidate], Collection[str], Collection[str]], Candidate | None]
+
+
+def pick_first(candidates: Sequence[Candidate], down: Collection[str], tried: Collection[str] = ()) -> Candidate | None:
+    """The first usable endpoint in the order of the configuration: the others stand by."""
+    usable = _usable(candidates, down, tried)
+    return usable[0] if usable else None
 
 
 def pick_least_inflight(
@@ -41,6 +87,57 @@ def pick_weighted(
     winner = max(usable, key=lambda c: c.current)
     winner.current -= sum(c.weight for c in usable)
     return winner
+
+
+class PowerOfTwo:
+    """Of two endpoints drawn at random the one that will answer sooner: latency x (in flight + 1) / weight.
+
+    Two are enough to leave the slow ones alone, and no crowd runs to the quickest. As long as the latency of one of
+    them is not known, only what is in flight counts. `draw(n)` is a number below n, `now` monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float], draw: Callable[[int], int] = random.randrange) -> None:
+        self._now = now
+        self._draw = draw
+
+    def __call__(
+        self, candidates: Sequence[Candidate], down: Collection[str], tried: Collection[str] = ()
+    ) -> Candidate | None:
+        usable = _usable(candidates, down, tried)
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        first, second = self._draw(len(usable)), self._draw(len(usable) - 1)
+        one, other = usable[first], usable[second + (second >= first)]
+        now = self._now()
+        here, there = one.expected(now), other.expected(now)
+        if here is None or there is None:
+            here = there = 1.0
+        is_better = here * (one.inflight + 1) * other.weight <= there * (other.inflight + 1) * one.weight
+        return one if is_better else other
+
+
+def pick_hashed(
+    candidates: Sequence[Candidate], down: Collection[str], tried: Collection[str], key: bytes
+) -> Candidate | None:
+    """The endpoint that `key` belongs to, the same in every worker and after every start.
+
+    Weighted rendezvous hashing: each endpoint has a score for the key, the best one wins, so that when one leaves only
+    its own keys move. Bounded load: who has OVERLOAD times its share in flight is passed by for the next best.
+    """
+    usable = _usable(candidates, down, tried)
+    if len(usable) < 2:
+        return usable[0] if usable else None
+    share = OVERLOAD * (1 + sum(c.inflight for c in usable)) / sum(c.weight for c in usable)
+    ranked = sorted(usable, key=lambda c: _score(c, key), reverse=True)
+    for candidate in ranked:
+        if candidate.inflight < max(SLACK * candidate.weight, ceil(share * candidate.weight)):
+            return candidate
+    return ranked[0]
+
+
+def _score(candidate: Candidate, key: bytes) -> float:
+    number = int.from_bytes(blake2b(key, digest_size=8, salt=candidate.salt).digest())
+    return -candidate.weight / log((number + 0.5) / _SPAN)
 
 
 def _usable(candidates: Sequence[Candidate], down: Collection[str], tried: Collection[str]) -> Sequence[Candidate]:

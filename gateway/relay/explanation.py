@@ -164,20 +164,20 @@ class _Rest:
 
     async def _choose(self, exchange: Exchange) -> None:
         if self._target.candidates:
-            self._pick(self._target)
+            self._pick(exchange, self._target)
         else:
             self.place["engine"] = dict(await self._places.foresee(self._target.name))
 
-    def _pick(self, target: Target) -> None:
+    def _pick(self, exchange: Exchange, target: Target) -> None:
         """The endpoint, chosen by what the worker has in flight now."""
         down = self._places.down_of(target.name)
         for mine, live in zip(target.candidates, self._live[target.name].candidates, strict=True):
-            mine.inflight, mine.current = live.inflight, live.current
+            mine.mirror(live)
         self.place["endpoints"] = [
             {"url": c.url, "state": "down" if c.url in down else "up", "inflight": c.inflight}
             for c in target.candidates
         ]
-        self.place["endpoint"] = target.pick(down, ()).url
+        self.place["endpoint"] = target.pick(exchange, down, ()).url
 
 
 def _model_field(exchange: Exchange) -> bytes:

@@ -8,7 +8,7 @@ from gateway.http.client import UpstreamConnection
 from gateway.http.faults import UpstreamError
 from gateway.http.head import ResponseHead
 from gateway.http.pool import Pool
-from gateway.relay.balance import Candidate, RetryBudget
+from gateway.relay.balance import PENALTY, Candidate, RetryBudget
 from gateway.relay.body import body_limit, forwarded_body
 from gateway.relay.places import Places
 from gateway.relay.route import Route
@@ -94,10 +94,13 @@ class Forwarder:
             while True:
                 self._choose(passage)
                 failure = head = None
+                started = self._now()
                 try:
                     head = await self._attempt(passage, route)
                     again = head.status >= 500 and route.retry
+                    self._learn(passage, started, is_good=head.status < 500)
                 except UpstreamError as error:
+                    self._learn(passage, started, is_good=False)
                     died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind)
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
@@ -116,6 +119,12 @@ class Forwarder:
             if retrying:
                 self.budget.give()
 
+    def _learn(self, passage: Passage, started: float, is_good: bool) -> None:
+        """How long the endpoint took to begin its answer, where that decides who is asked next."""
+        if passage.target.learns and passage.candidate is not None:
+            now = self._now()
+            passage.candidate.learn(now - started if is_good else max(now - started, PENALTY), now)
+
     def report(self, passage: Passage, blame: Blame) -> None:
         """Tell the supervisor of a failure that is, or may be, the endpoint's."""
         if passage.candidate is not None and blame is not Blame.CLIENT:
@@ -132,7 +141,7 @@ class Forwarder:
         """Decide for an endpoint; a slot is where it is."""
         target, upstream = passage.target, passage.exchange.upstream
         if target.candidates:
-            passage.move(target.pick(self._places.down_of(target.name), passage.tried))
+            passage.move(target.pick(passage.exchange, self._places.down_of(target.name), passage.tried))
         assert upstream is not None
         upstream.endpoint = passage.url
         upstream.load = passage.load

@@ -1,15 +1,25 @@
 """Where a worker's requests can go: one target per backend, and the errors that its failures become."""
 
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Collection
 
-from gateway.backend import AnyBackend, Blame
+from gateway.backend import AnyBackend, Balance, Blame, Hash
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome
 from gateway.http.faults import UpstreamError
 from gateway.http.head import Headers, RequestHead, encode_headers, request_headers
 from gateway.http.origin import Origin
 from gateway.http.tls import make_context
-from gateway.relay.balance import Candidate, pick_least_inflight, pick_weighted
+from gateway.relay.affinity import KeyOf, find_key
+from gateway.relay.balance import (
+    Candidate,
+    Pick,
+    PowerOfTwo,
+    pick_first,
+    pick_hashed,
+    pick_least_inflight,
+    pick_weighted,
+)
 from gateway.settings import schema
 
 _NUMBERS = {
@@ -20,9 +30,10 @@ _NUMBERS = {
 _ORIGINS = 1024
 _JSON = b"application/json"
 _READ = frozenset((b"accept-encoding",))  # an answer whose usage is read must not be compressed
-_POLICIES: dict[str, Callable[..., Candidate | None]] = {
+_POLICIES: dict[str, Pick] = {
     "least_inflight": pick_least_inflight,
     "weighted": pick_weighted,
+    "first": pick_first,
 }
 
 
@@ -30,7 +41,8 @@ class Target:
     """A backend as the worker uses it: its description, its endpoints, and what is known of them here."""
 
     __slots__ = (
-        "_fixed", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity", "name", "passes",
+        "_fixed", "_key_of", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity", "learns",
+        "name", "passes",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: schema.Backend, backend: AnyBackend) -> None:
@@ -44,7 +56,8 @@ class Target:
         self._fixed = encode_headers(extra)
         self._origins: dict[str, Origin] = {}
         self._tls = make_context(backend.tls) if backend.tls is not None else None
-        self._pick = _POLICIES[backend.balance]
+        self._pick, self._key_of = _find_policy(backend.balance)
+        self.learns = isinstance(self._pick, PowerOfTwo)  # whether anybody asks for the latency of its endpoints
 
     def origin(self, url: str) -> Origin:
         """The address behind an endpoint's URL. They are few: from the configuration, or runs of an engine."""
@@ -80,12 +93,22 @@ class Target:
             encode_headers(fields), exchange.request_id.encode(), self._fixed, identity,
         )  # fmt: skip
 
-    def pick(self, down: Collection[str], tried: Collection[str]) -> Candidate:
+    def pick(self, exchange: Exchange, down: Collection[str], tried: Collection[str]) -> Candidate:
         """An endpoint that is up and not tried yet. Raises GatewayError 1706."""
-        candidate = self._pick(self.candidates, down, tried)
+        if self._key_of is not None and (key := self._key_of(exchange)):
+            candidate = pick_hashed(self.candidates, down, tried, key)
+        else:
+            candidate = self._pick(self.candidates, down, tried)
         if candidate is None:
             raise GatewayError(1706, headers={"Retry-After": "5"}, details={"backend": self.name})
         return candidate
+
+
+def _find_policy(balance: Balance) -> tuple[Pick, KeyOf | None]:
+    """How endpoints are chosen, and what makes requests alike where that matters."""
+    if isinstance(balance, Hash):
+        return pick_least_inflight, find_key(balance.hash)
+    return (PowerOfTwo(time.monotonic) if balance == "p2c" else _POLICIES[balance]), None
 
 
 def _replace(fields: Headers, changes: dict[bytes, bytes | None]) -> Headers:

@@ -95,6 +95,8 @@ def _wanted(shape: Any) -> str:
     if get_origin(shape) in (Union, types.UnionType):
         parts = [_wanted(part) for part in get_args(shape) if part is not types.NoneType]
         return " or ".join(parts) if all(parts) else ""
+    if _is_struct(shape):
+        return "a mapping"
     if hasattr(shape, "__metadata__"):
         return _wanted(shape.__origin__) + "".join(map(_bounds, shape.__metadata__))
     return _NAMES.get(shape, "")

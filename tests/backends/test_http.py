@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.backend import Blame, Endpoint, Health
+from gateway.backend import Blame, Endpoint, Hash, Health
 from gateway.loader import load_backend
 from gateway.settings.problem import ConfigError
 
@@ -17,6 +17,14 @@ def test_endpoints() -> None:
     assert backend.endpoints() == (Endpoint("http://10.0.0.5:8000", 2), Endpoint("unix:/run/server.sock"))
     assert backend.launch(1) is None
     assert (backend.slots, backend.balance, backend.health) == (0, "least_inflight", None)
+
+
+def test_balance_by_what_is_alike() -> None:
+    backend = load_backend("fleet", "http", ONE | {"balance": {"hash": "header:X-Tenant"}})
+    assert backend.balance == Hash(hash="header:X-Tenant")
+    for wrong in ("fastest", {"hash": "mood"}, {"hash": "header:"}, {"hash": "header:a b"}, {}, {"by": "session"}):
+        with pytest.raises(ConfigError, match="balance"):
+            load_backend("fleet", "http", ONE | {"balance": wrong})
 
 
 def test_health_and_balance() -> None:

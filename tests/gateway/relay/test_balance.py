@@ -1,11 +1,24 @@
+import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.relay.balance import Candidate, RetryBudget, pick_least_inflight, pick_weighted
+from gateway.relay.balance import (
+    MEMORY,
+    OVERLOAD,
+    SLACK,
+    Candidate,
+    PowerOfTwo,
+    RetryBudget,
+    pick_first,
+    pick_hashed,
+    pick_least_inflight,
+    pick_weighted,
+)
 
 Pick = Callable[..., Candidate | None]
 
@@ -55,7 +68,11 @@ def test_ties_go_round() -> None:
     assert Counter(candidate.url for candidate in picked if candidate) == dict.fromkeys((c.url for c in made), 2)
 
 
-@pytest.mark.parametrize("pick", [pick_weighted, pick_least_inflight])
+def by_key(made: Sequence[Candidate], down: Collection[str], tried: Collection[str] = ()) -> Candidate | None:
+    return pick_hashed(made, down, tried, b"key")
+
+
+@pytest.mark.parametrize("pick", [pick_weighted, pick_least_inflight, pick_first, PowerOfTwo(lambda: 0.0), by_key])
 def test_what_is_down_or_was_tried_is_left_out(pick: Pick) -> None:
     made = candidates(1, 9, 9)
     a, b, c = (candidate.url for candidate in made)
@@ -72,6 +89,106 @@ def test_an_endpoint_that_comes_back_has_not_saved_up_turns() -> None:
     for _ in range(100):
         pick_weighted(made, {made[0].url})
     assert Counter(turns(made, 10)) == {"a": 5, "b": 5}
+
+
+def test_the_others_stand_by() -> None:
+    made = candidates(1, 9, 9)
+    made[0].inflight = 1000
+    assert pick_first(made, ()) is made[0]
+    assert pick_first(made, {made[0].url}) is made[1]
+
+
+# --- power of two choices
+
+
+def test_of_two_the_quicker_one() -> None:
+    """A tenfold latency gets the odd draws in which it meets only itself, and what is idle until it fades."""
+    made, now = candidates(1, 1, 1), [0.0]
+    pick = PowerOfTwo(lambda: now[0], random.Random(1).randrange)
+    for candidate, latency in zip(made, (0.1, 0.1, 1.0), strict=True):
+        candidate.learn(latency, 0.0)
+    picked = Counter(candidate.url[-1] for _ in range(3000) if (candidate := pick(made, ())))
+    assert picked["c"] == 0 and abs(picked["a"] - picked["b"]) < 300
+    now[0] = 3 * MEMORY
+    for candidate in made[:2]:
+        candidate.learn(0.1, now[0])
+    assert any(pick(made, ()) is made[2] for _ in range(20)), "a slow one is tried again"
+
+
+def test_what_is_in_flight_counts_as_latency_does() -> None:
+    made = candidates(1, 1)
+    pick = PowerOfTwo(lambda: 0.0, random.Random(1).randrange)
+    for candidate, latency in zip(made, (0.1, 0.4), strict=True):
+        candidate.learn(latency, 0.0)
+    for _ in range(500):
+        picked = pick(made, ())
+        assert picked is not None
+        picked.inflight += 1
+    assert 390 <= made[0].inflight <= 410
+
+
+def test_weights_and_unknown_latencies() -> None:
+    made = candidates(3, 1)
+    pick = PowerOfTwo(lambda: 0.0, random.Random(1).randrange)
+    made[1].learn(0.001, 0.0)  # nothing is known of the other one: only what is in flight counts
+    for _ in range(400):
+        picked = pick(made, ())
+        assert picked is not None
+        picked.inflight += 1
+    assert [candidate.inflight for candidate in made] == [300, 100]
+
+
+def test_a_latency_is_averaged_over_time_and_fades() -> None:
+    candidate = Candidate("http://a")
+    assert candidate.expected(0.0) is None
+    candidate.learn(1.0, 100.0)
+    for _ in range(1000):
+        candidate.learn(5.0, 100.0)  # however many, they are of one moment
+    assert candidate.latency == pytest.approx(1.0)
+    candidate.learn(5.0, 100.0 + 10 * MEMORY)
+    assert candidate.latency == pytest.approx(5.0, rel=1e-3)
+    assert candidate.expected(100.0 + 11 * MEMORY) == pytest.approx(5.0 / 2.718, rel=1e-3)
+
+
+# --- hash
+
+
+def owners(made: Sequence[Candidate], keys: int = 3000, down: Collection[str] = ()) -> list[str]:
+    picked = [pick_hashed(made, down, (), b"key %d" % number) for number in range(keys)]
+    return [candidate.url for candidate in picked if candidate is not None]
+
+
+def test_keys_spread_by_weight() -> None:
+    counts = Counter(owners(candidates(1, 1, 2), 8000))
+    assert [round(counts[f"http://{name}"] / 2000, 1) for name in "abc"] == pytest.approx([1.0, 1.0, 2.0], abs=0.15)
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=8), st.integers(0, 7))
+def test_when_one_leaves_only_its_own_keys_move(weights: list[int], leaving: int) -> None:
+    made = candidates(*weights)
+    gone = made[leaving % len(made)].url
+    before, after = owners(made, 200), owners(made, 200, {gone})
+    assert all(b == a for b, a in zip(before, after, strict=True) if b != gone)
+    assert gone not in after
+    assert owners([c for c in made if c.url != gone], 200) == after, "down or not in the file is the same"
+
+
+def test_a_key_belongs_to_the_same_endpoint_for_ever() -> None:
+    """Workers, restarts and versions agree: these are facts of the hash, written down."""
+    assert "".join(url[-1] for url in owners(candidates(1, 1, 1), 12)) == "cbccaacabccb"
+    made = candidates(1, 1, 1)
+    assert owners(made, 50) == owners(list(reversed(made)), 50), "the order in the file does not matter"
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=6), st.integers(1, 200))
+def test_no_endpoint_gets_much_more_than_its_share_of_one_key(weights: list[int], count: int) -> None:
+    made = candidates(*weights)
+    for number in range(1, count + 1):
+        picked = by_key(made, ())
+        assert picked is not None
+        picked.inflight += 1
+        fair = OVERLOAD * number * picked.weight / sum(weights)
+        assert picked.inflight <= max(SLACK * picked.weight, ceil(fair))
 
 
 @pytest.mark.parametrize(("live", "allowed"), [(0, 3), (10, 3), (30, 3), (31, 4), (100, 10), (1000, 100)])

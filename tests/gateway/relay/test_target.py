@@ -21,6 +21,7 @@ from gateway.http.faults import (
 )
 from gateway.http.head import read_head
 from gateway.loader import load_backend
+from gateway.relay.dialect.kind import CHAT
 from gateway.relay.target import Target, blame_failure, explain_failure
 from gateway.settings.schema import Backend
 from gateway.wire import parse_object
@@ -103,11 +104,11 @@ def test_a_backend_may_be_spared_the_clients_headers() -> None:
 
 def test_an_answer_that_is_read_comes_uncompressed_and_its_question_is_called_json() -> None:
     made = exchange("/v1/x", ("accept-encoding", "gzip"), ("content-type", "text/plain"))
-    made.fields = parse_object(b'{"model":"m"}', 8)
+    made.fields, made.dialect = parse_object(b'{"model":"m"}', 8), CHAT
     got = lines(made, target())
     assert "content-type: application/json" in got
     assert not any(line.startswith(("accept-encoding", "content-type: text")) for line in got)
-    made.fields = None
+    made.fields = made.dialect = None
     got = lines(made, target())
     assert "accept-encoding: gzip" in got and "content-type: text/plain" in got
 
@@ -124,9 +125,9 @@ def test_an_upgrade_is_asked_for_anew() -> None:
 
 def test_no_endpoint_is_503() -> None:
     with pytest.raises(GatewayError) as caught:
-        target().pick({URL}, ())
+        target().pick(exchange(), {URL}, ())
     assert (caught.value.number, caught.value.details) == (1706, {"backend": "up"})
-    assert target().pick((), ()).url == URL
+    assert target().pick(exchange(), (), ()).url == URL
 
 
 def test_origins_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
