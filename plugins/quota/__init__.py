@@ -56,7 +56,7 @@ class Plugin(BasePlugin[Settings]):
         self._tiers = services.tiers
         self._wall = services.clock.wall
         self._thresholds = Thresholds(services)
-        self._plans: dict[tuple[str, str, str], Plan] = {}  # by tier, model and route
+        self._plans: dict[tuple[str, str, str], tuple[Plan, Header]] = {}  # by tier, model and route
         self._count = 0  # of bills
 
     async def access(self, exchange: Exchange) -> None:
@@ -68,7 +68,7 @@ class Plugin(BasePlugin[Settings]):
             if header.fixed:
                 exchange.lines.append(header.fixed)
             return
-        cost = exchange.cost if bill.is_plain else reserve(bill.plan, exchange)
+        cost = exchange.cost if bill.plan.is_plain else reserve(bill.plan, exchange)
         try:
             taken = self._ledger.take(account, exchange.id, cost)
             answer = taken if isinstance(taken, Charge | Denial) else await taken
@@ -82,20 +82,20 @@ class Plugin(BasePlugin[Settings]):
         exchange.lines.append(header.tell(standings, self._wall()))
         if answer.mode:
             exchange.set_header("X-RateLimit-Mode", answer.mode)
-        if bill.months:
+        if bill.plan.months:
             self._book(exchange, bill, answer)
             if exchange.received >= bill.watched:
                 self._thresholds.watch(exchange, bill, standings)
         for at in answer.shadowed:
-            self._services.metrics.rejected(bill.rules[at].name, "shadow")
+            self._services.metrics.rejected(bill.plan.rules[at].name, "shadow")
 
     def log(self, exchange: Exchange) -> None:
         note: tuple[Bill, Charge] | None = exchange.notes.get(self)
         if note is None:
             return
         bill, charge = note
-        if not bill.is_plain:
-            pairs = zip(bill.rules, charge.account.spread(charge.cost), strict=True)
+        if not bill.plan.is_plain:
+            pairs = zip(bill.plan.rules, charge.account.spread(charge.cost), strict=True)
             self._ledger.settle(charge, tuple([exchange.used(rule.unit, cost) for rule, cost in pairs]))
         elif exchange.outcome is not None and not exchange.outcome.keeps_units:
             self._ledger.refund(charge)
@@ -109,7 +109,7 @@ class Plugin(BasePlugin[Settings]):
                 answer = await self._ledger.peek(bill.account, 0)
             except LedgerDown:
                 raise GatewayError(1601, headers={"Retry-After": "1"}) from None
-            pairs = zip(bill.rules, answer.standings, strict=True)
+            pairs = zip(bill.plan.rules, answer.standings, strict=True)
             known = [figures(rule, standing, self._wall()) for rule, standing in pairs]
             told["limits"] = [limit for at, limit in enumerate(known) if at not in bill.missing]
         return told
@@ -119,10 +119,11 @@ class Plugin(BasePlugin[Settings]):
         name = ANONYMOUS
         if credential is not None:
             name = credential.tier if not credential.override_tier else self._overridden(exchange)
-        plan = self._plans.get((name, exchange.model_label, exchange.route)) or self._make_plan(name, exchange)
+        known = self._plans.get((name, exchange.model_label, exchange.route)) or self._make_plan(name, exchange)
+        plan, header = known
         exchange.tier = plan.name
         subject = plan.find_subject(exchange)
-        return plan.bills.get(subject) or self._make_bill(plan, subject, exchange)
+        return plan.bills.get(subject) or self._make_bill(plan, subject, exchange), header
 
     def _overridden(self, exchange: Exchange) -> str:
         """The tier in force of somebody who has an override; one that left the file overrides nothing."""
@@ -130,7 +131,7 @@ class Plugin(BasePlugin[Settings]):
         name = exchange.credential.tier_at(self._wall())
         return name if name in self._tiers else exchange.credential.tier
 
-    def _make_plan(self, name: str, exchange: Exchange) -> Plan:
+    def _make_plan(self, name: str, exchange: Exchange) -> tuple[Plan, Header]:
         tier = self._tiers.get(name)
         model = self._services.models.get(exchange.model_label)
         route = self._services.routes.get(exchange.route)
@@ -140,39 +141,38 @@ class Plugin(BasePlugin[Settings]):
             *(rules_of_route(exchange.route, route) if route is not None else ()),
         ]
         plan = Plan(name if tier is not None else "", tier, model, rules)
-        self._plans[name, exchange.model_label, exchange.route] = plan
-        return plan
+        made = self._plans[name, exchange.model_label, exchange.route] = plan, Header(plan, self.settings.headers)
+        return made
 
-    def _make_bill(self, plan: Plan, subject: Hashable, exchange: Exchange) -> tuple[Bill, Header]:
+    def _make_bill(self, plan: Plan, subject: Hashable, exchange: Exchange) -> Bill:
         """Compiled at the first request of a caller. When there are too many, all are compiled anew as they come."""
         self._count += 1
         if self._count > _BILLS:
             self._count = 1
-            for other in self._plans.values():
+            for other, _ in self._plans.values():
                 other.bills.clear()
-        bill = plan.make_bill(exchange)
-        found = plan.bills[subject] = bill, Header(bill, self.settings.headers)
-        return found
+        bill = plan.bills[subject] = plan.make_bill(exchange)
+        return bill
 
     def _book(self, exchange: Exchange, bill: Bill, charge: Charge) -> None:
         """Tell the journal which months were charged."""
         bill.period = charge.period
         limits = charge.account.limits
-        exchange.month = (limits[bill.month_at].key if bill.month_at >= 0 else "", charge.period)
-        if len(bill.months) > (bill.month_at >= 0):
+        exchange.month = (limits[bill.plan.month_at].key if bill.plan.month_at >= 0 else "", charge.period)
+        if len(bill.plan.months) > (bill.plan.month_at >= 0):
             costs = charge.account.spread(charge.cost)
             exchange.charges = tuple(
                 [
-                    (limits[at].key, bill.rules[at].unit, costs[at])
-                    for at in bill.months
-                    if at != bill.month_at and at not in charge.shadowed
+                    (limits[at].key, bill.plan.rules[at].unit, costs[at])
+                    for at in bill.plan.months
+                    if at != bill.plan.month_at and at not in charge.shadowed
                 ]
             )
 
     def _refuse(self, exchange: Exchange, bill: Bill, header: Header, denial: Denial, cost: Cost) -> GatewayError:
         account = bill.account
         assert account is not None
-        exchange.rule = bill.rules[denial.index].name
+        exchange.rule = bill.plan.rules[denial.index].name
         if bill.period:
             self._thresholds.watch(exchange, bill, denial.standings)
         now = self._wall()

@@ -42,7 +42,7 @@ def figures(rule: Rule, standing: Standing, wall: float) -> dict[str, Any]:
 
 def refuse(bill: Bill, denial: Denial, cost: int, wall: float) -> GatewayError:
     """The error for a denial; `cost` is the milli-units that the limit was asked for."""
-    rule, standing = bill.rules[denial.index], denial.standings[denial.index]
+    rule, standing = bill.plan.rules[denial.index], denial.standings[denial.index]
     known = figures(rule, standing, wall)
     details = {key: value for key, value in known.items() if key != "remaining"} | {"by": "+".join(rule.by)}
     whose = f"Tier {bill.plan.name}" if rule.is_own else f"The limit {rule.name}"

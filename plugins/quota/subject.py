@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
@@ -12,6 +13,8 @@ SESSION = "x-session-id"
 _LONGEST = 64  # characters of a value in a key; a longer one is told by its hash
 _READ = 128  # characters of a header that count
 _INSIDE = frozenset(("consumer", "credential", "session"))  # kept with everything else of the caller's
+
+_is_plain = re.compile(r"[\w./@+=-]*", re.ASCII).fullmatch
 
 Reader = Callable[[Exchange], str | None]
 
@@ -57,8 +60,9 @@ def _read(exchange: Exchange, name: str) -> str | None:
     return (exchange.header(name) or "")[:_READ] or None
 
 
+@lru_cache(4096)
 def _tell(value: str) -> str:
-    text = escape(value)
+    text = value if _is_plain(value) else escape(value)
     return text if len(text) <= _LONGEST else f"~{hashlib.sha256(value.encode()).hexdigest()[:32]}"
 
 

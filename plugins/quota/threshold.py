@@ -25,8 +25,8 @@ class Thresholds:
     def watch(self, exchange: Exchange, bill: Bill, standings: Sequence[Standing]) -> None:
         """Look at the months of a bill after a charge, or a denial. Full ones are looked at each time."""
         bill.watched = exchange.received + _PAUSE
-        for at in bill.months:
-            limit, used = bill.rules[at].count, standings[at].used
+        for at in bill.plan.months:
+            limit, used = bill.plan.rules[at].count, standings[at].used
             peak = self._peaks.get(exchange.tier)
             share = used / (1000 * limit)
             if peak is None or share > peak[0] or exchange.received - peak[1] > _RECENT:
@@ -48,6 +48,6 @@ class Thresholds:
             if len(self._told) > _TOLD:
                 del self._told[next(iter(self._told))]
             consumer = exchange.credential.consumer if exchange.credential is not None else ""
-            known = figures(bill.rules[at], standing, self._services.clock.wall())
+            known = figures(bill.plan.rules[at], standing, self._services.clock.wall())
             who = {"consumer": consumer, "tier": exchange.tier, "period": bill.period, "threshold": step}
             self._services.notify(EVENT, key, {**who, **known})

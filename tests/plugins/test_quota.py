@@ -189,7 +189,7 @@ def test_callers_remembered_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("plugins.quota._BILLS", 10)
     for number in range(50):
         shop.enter("", peer=f"10.0.0.{number}")
-    assert sum(len(plan.bills) for plan in shop.plugin._plans.values()) == 10
+    assert sum(len(plan.bills) for plan, _ in shop.plugin._plans.values()) == 10
     assert lines_of(shop.enter("", peer="10.0.0.0"))["X-RateLimit-Remaining"] == "43", "the ledger forgets nothing"
 
 
