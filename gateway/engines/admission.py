@@ -14,7 +14,7 @@ import msgspec
 from gateway.engines.line import Line, Ticket
 from gateway.priority import NORMAL, PRIORITIES, Priority
 
-__all__ = ["Admission", "Claim", "Full", "Outlook", "Ticket"]
+__all__ = ["PLAIN", "Admission", "Claim", "Entry", "Full", "Outlook", "Ticket"]
 
 _PATIENCE = 8  # slots that go to higher classes while a class rises by one
 _LEARNING = 8  # of the service times that are averaged
@@ -31,13 +31,6 @@ class Claim(msgspec.Struct, frozen=True):
 PLAIN = Claim()
 
 
-class Full(msgspec.Struct, frozen=True):
-    """Nobody more may wait. `ahead` requests do; `retry_after` seconds is when a place may be free."""
-
-    ahead: int
-    retry_after: float
-
-
 class Outlook(msgspec.Struct, frozen=True):
     """What waiting means, as far as can be told: requests `ahead`, and the seconds until a slot is granted."""
 
@@ -45,9 +38,14 @@ class Outlook(msgspec.Struct, frozen=True):
     wait: float
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class Full(Outlook, frozen=True):
+    """Nobody more may wait. The outlook is of one who could."""
+
+
+class Entry(msgspec.Struct, frozen=True):
     """Somebody who waits, or holds a slot, `since` then."""
 
+    ticket: Ticket
     claim: Claim
     level: int  # of his class
     since: float
@@ -62,8 +60,8 @@ class Admission:
     def __init__(self, slots: int, bound: int) -> None:
         self.slots = slots
         self.bound = bound
-        self.held: dict[Ticket, _Entry] = {}
-        self.waiting: dict[Ticket, _Entry] = {}  # in order of arrival
+        self.held: dict[Ticket, Entry] = {}
+        self.waiting: dict[Ticket, Entry] = {}  # in order of arrival
         self._lines = [Line() for _ in PRIORITIES]
         self._passed = [0 for _ in PRIORITIES]  # slots that went to higher classes while this one waited
         self._service = [1.0 for _ in PRIORITIES]  # seconds that a slot is held, smoothed
@@ -75,21 +73,18 @@ class Admission:
 
     def ask(self, ticket: Ticket, time: float, claim: Claim = PLAIN) -> bool | Full:
         """True: the slot is held from now on. False: it waits; `grant` will name it."""
-        entry = _Entry(claim, PRIORITIES.index(claim.priority), time)
+        entry = Entry(ticket, claim, PRIORITIES.index(claim.priority), time)
         if self.is_free:
             self._hold(ticket, entry)
             return True
         if len(self.waiting) >= self.bound:
-            return self.refuse(claim)
+            outlook = self.foresee(claim)
+            return Full(outlook.ahead, outlook.wait)
         self.waiting[ticket] = entry
         self._lines[entry.level].join(ticket, claim.consumer, claim.tokens)
         return False
 
-    def refuse(self, claim: Claim) -> Full:
-        """What is said to whom finds the queue full."""
-        return Full(len(self.waiting), self.foresee(claim).wait)
-
-    def crowd_out(self, claim: Claim) -> Ticket | None:
+    def crowd_out(self, claim: Claim) -> Entry | None:
         """Take somebody out of a full queue who is less entitled to wait than `claim`; None: nobody is, or it has room.
 
         That is the youngest request of the last class, if it is a lower one; in the same class, of the consumer with
@@ -103,9 +98,7 @@ class Admission:
         consumer, count = line.longest()
         if last < level or (last == level and count <= line.length(claim.consumer) + 1):
             return None
-        ticket = line.last(consumer)
-        self._dequeue(ticket)
-        return ticket
+        return self._dequeue(line.last(consumer))
 
     def grant(self, time: float) -> list[Ticket]:
         """Those who waited and hold a slot from now on."""
@@ -114,7 +107,7 @@ class Admission:
             level = min(self._waiting_levels(), key=self._rank)
             ticket = self._lines[level].first()
             entry = self._dequeue(ticket)
-            self._hold(ticket, _Entry(entry.claim, level, time))
+            self._hold(ticket, Entry(ticket, entry.claim, level, time))
             self._note_passed(level)
             granted.append(ticket)
         return granted
@@ -157,11 +150,11 @@ class Admission:
     def _has_room(self) -> bool:
         return self.slots == 0 or len(self.held) < self.slots
 
-    def _hold(self, ticket: Ticket, entry: _Entry) -> None:
+    def _hold(self, ticket: Ticket, entry: Entry) -> None:
         self.held[ticket] = entry
         self._lines[entry.level].take(entry.claim.consumer, entry.claim.tokens)
 
-    def _dequeue(self, ticket: Ticket) -> _Entry:
+    def _dequeue(self, ticket: Ticket) -> Entry:
         entry = self.waiting.pop(ticket)
         line = self._lines[entry.level]
         line.leave(ticket, entry.claim.consumer)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from typing import Any
 
-from gateway.engines.admission import Admission, Full, Ticket
+from gateway.engines.admission import PLAIN, Admission, Claim, Full, Outlook, Ticket
 from gateway.engines.process import Engine
+from gateway.engines.refusal import crowded_out, queue_is_full, waited_too_long
 from gateway.engines.run import Run
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Failed, Release, Slot
@@ -36,10 +37,10 @@ class Slots:
         serves = run is not None and self.engine.condition.state.serves
         self._idle.clear()
         if run is not None and serves and self.admission.is_free:
-            self.admission.ask(ticket, self._clock())
+            self.admission.ask(ticket, self._clock(), _claim(ask))
             return self._hand_out(ticket, run)
         if not serves and len(self._asking) >= self.admission.bound + self.admission.slots:
-            return _tell(_full(len(self._asking), self.engine.load_seconds))
+            return _tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
         task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
         await asyncio.wait([task])
         self._asking.pop(ticket, None)
@@ -54,17 +55,17 @@ class Slots:
             except GatewayError as error:
                 return _tell(error)
             waiting, most = len(self._asking), self.admission.bound + self.admission.slots
-            return _tell(_full(waiting, self.engine.load_seconds)) if waiting >= most else None
+            return _tell(queue_is_full(waiting, PLAIN, self._outlook_of_start())) if waiting >= most else None
         waiting = len(self.admission.waiting)
         if self.admission.is_free or waiting < self.admission.bound:
             return None
-        return _tell(_full(waiting, self.admission.expected_wait()))
+        return _tell(queue_is_full(waiting, PLAIN, self.admission.foresee(PLAIN)))
 
     def release(self, writer: str, release: Release) -> None:
         """Give a slot back, or leave the queue."""
         ticket = Ticket(writer, release.request)
         self.abandoned += not release.progress and ticket in self._loads
-        self._leave(ticket)
+        self._leave(ticket, release.tokens)
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""
@@ -91,17 +92,17 @@ class Slots:
         try:
             return await self._wait(ticket, ask)
         except GatewayError as error:
-            self._give_back(ticket)
+            self._give_back(ticket, 0)
             return _tell(error)
         except asyncio.CancelledError:
-            self._give_back(ticket)
+            self._give_back(ticket, 0)
             raise
 
     async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot:
         asked = self._clock()
         await self.engine.ensure_ready(ask.load)
         loading = self._clock() - asked
-        await self._queue(ticket, ask.wait)
+        await self._queue(ticket, _claim(ask), ask.wait)
         queued = self._clock() - asked - loading
         run = await self.engine.ensure_ready(ask.load - loading)  # it may have ended meanwhile
         loading = self._clock() - asked - queued
@@ -111,10 +112,12 @@ class Slots:
         self._loads[ticket] = run.load
         return Slot(f"http://127.0.0.1:{run.port}", run.load, queued, loading)
 
-    async def _queue(self, ticket: Ticket, patience: float) -> None:
-        answer = self.admission.ask(ticket, self._clock())
+    async def _queue(self, ticket: Ticket, claim: Claim, patience: float) -> None:
+        asked = self._clock()
+        self._crowd_out(claim, asked)
+        answer = self.admission.ask(ticket, asked, claim)
         if isinstance(answer, Full):
-            raise _full(answer.ahead, answer.retry_after)
+            raise queue_is_full(len(self.admission.waiting), claim, answer)
         if answer:
             return
         granted = self._granted[ticket] = asyncio.get_running_loop().create_future()
@@ -122,22 +125,31 @@ class Slots:
             async with asyncio.timeout(patience):
                 await granted
         except TimeoutError:
-            wait = str(max(1, round(self.admission.expected_wait())))
-            message = f"The request waited {patience:g} s for a free slot of the model."
-            raise GatewayError(1802, message, headers={"Retry-After": wait}) from None
+            raise waited_too_long(claim, self.admission.foresee(claim, ticket), self._clock() - asked) from None
         finally:
             self._granted.pop(ticket, None)
 
-    def _leave(self, ticket: Ticket) -> None:
+    def _crowd_out(self, claim: Claim, now: float) -> None:
+        """Make room in a full queue, where somebody waits who is less entitled to it."""
+        found = self.admission.crowd_out(claim)
+        if found is not None and not (granted := self._granted[found.ticket]).done():
+            outlook = self.admission.foresee(found.claim)
+            granted.set_exception(crowded_out(found.claim, outlook, now - found.since))
+
+    def _outlook_of_start(self) -> Outlook:
+        """Of one who finds the engine not ready, and too many who wait for it."""
+        return Outlook(len(self._asking), self.engine.load_seconds)
+
+    def _leave(self, ticket: Ticket, used: int = -1) -> None:
         task = self._asking.get(ticket)
         if task is not None and not task.done():
             task.cancel()
         else:
-            self._give_back(ticket)
+            self._give_back(ticket, used)
 
-    def _give_back(self, ticket: Ticket) -> None:
+    def _give_back(self, ticket: Ticket, used: int = -1) -> None:
         self._loads.pop(ticket, None)
-        self.admission.leave(ticket, self._clock())
+        self.admission.leave(ticket, self._clock(), used)
         self._serve_next()
         self._notice_idle()
 
@@ -156,15 +168,16 @@ class Slots:
             "slots": self.admission.slots,
             "in_use": len(self._loads),
             "waiting": len(self.admission.waiting),
+            "queues": self.admission.lengths(),
+            "oldest_wait": self.admission.oldest_wait(self._clock()),
             "loading": len(self._asking) - len(self.admission.waiting),
             "abandoned": self.abandoned,
         }
 
 
-def _full(ahead: int, retry_after: float) -> GatewayError:
-    wait = str(max(1, round(retry_after)))
-    return GatewayError(1709, f"{ahead} requests wait for this model already.", headers={"Retry-After": wait})
+def _claim(ask: Acquire) -> Claim:
+    return Claim(ask.priority, ask.consumer, ask.tokens)
 
 
 def _tell(error: GatewayError) -> Failed:
-    return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)))
+    return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)), dict(error.details))

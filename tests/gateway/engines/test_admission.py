@@ -32,7 +32,7 @@ def test_queue_is_bounded_and_honest() -> None:
     admission.ask(A, 0)
     admission.ask(B, 0)
     assert admission.ask(C, 0) is False
-    assert admission.ask(D, 0) == Full(ahead=1, retry_after=1.0)  # 2 x 1 s / 2 slots
+    assert admission.ask(D, 0) == Full(ahead=1, wait=1.0)  # 2 x 1 s / 2 slots
 
 
 def test_expected_wait_learns() -> None:

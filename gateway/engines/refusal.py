@@ -1,0 +1,32 @@
+"""What is told to whom no slot is given, with figures: how many are ahead, and how long they take."""
+
+import math
+
+from gateway.engines.admission import Claim, Outlook
+from gateway.errors import GatewayError
+
+
+def queue_is_full(waiting: int, claim: Claim, outlook: Outlook) -> GatewayError:
+    """1709: nobody more may wait."""
+    return _refuse(1709, f"{waiting} requests wait for this model already.", claim, outlook)
+
+
+def crowded_out(claim: Claim, outlook: Outlook, waited: float) -> GatewayError:
+    """1709: the place in a full queue went to somebody who is more entitled to it."""
+    message = "The queue for this model is full, and its last place went to a request of more right."
+    return _refuse(1709, message, claim, outlook, waited)
+
+
+def waited_too_long(claim: Claim, outlook: Outlook, waited: float) -> GatewayError:
+    """1802: no slot was free in time."""
+    message = f"The request waited {waited:.3g} s for a free slot of the model; {outlook.ahead} were still ahead of it."
+    return _refuse(1802, message, claim, outlook, waited)
+
+
+def _refuse(number: int, message: str, claim: Claim, outlook: Outlook, waited: float = 0.0) -> GatewayError:
+    details = {
+        "class": claim.priority, "position": outlook.ahead + 1, "ahead": outlook.ahead,
+        "expected_wait": round(outlook.wait, 1), "waited": round(waited, 3),
+    }  # fmt: skip
+    retry_after = str(max(1, math.ceil(outlook.wait)))
+    return GatewayError(number, message, details=details, headers={"Retry-After": retry_after})
