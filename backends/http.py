@@ -18,10 +18,9 @@ judged by the requests alone. `key` is sent as `Authorization: Bearer`; a client
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
 
-from gateway.backend import Balance, BaseBackend, BaseSettings, Endpoint, Health, Secret, Tls
+from gateway.backend import Balance, BaseBackend, BaseSettings, Endpoint, Health, Secret, Tls, find_url_problems
 
 
 class Settings(BaseSettings, frozen=True):
@@ -35,7 +34,7 @@ class Settings(BaseSettings, frozen=True):
         if not self.endpoints:
             raise ValueError("`endpoints` is empty: name at least one, such as {url: http://10.0.0.5:8000}")
         urls = [endpoint.url for endpoint in self.endpoints]
-        if problems := [problem for url in urls for problem in _find_problems(url)]:
+        if problems := [problem for url in urls for problem in find_url_problems(url)]:
             raise ValueError("; ".join(problems))
         if len(set(urls)) < len(urls):
             raise ValueError("two `endpoints` have the same url: give it a larger `weight` instead")
@@ -58,24 +57,3 @@ class Backend(BaseBackend[Settings]):
 
     def request_headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self.settings.key}"} if self.settings.key else {}
-
-
-def _find_problems(url: str) -> Iterator[str]:
-    """What is wrong with an endpoint's address: nothing but these schemes is ever connected to."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        yield f"{url!r} is not a URL: {error}"
-        return
-    if parts.scheme not in ("http", "https", "unix"):
-        yield f"{url!r} must begin with http://, https:// or unix:/"
-    elif parts.scheme == "unix":
-        if parts.netloc or not parts.path.startswith("/"):
-            yield f"{url!r} must hold the absolute path of a socket: unix:/run/server.sock"
-    elif not parts.hostname or port == 0:
-        yield f"{url!r} must name a host, and a port other than 0 where it names one"
-    if "@" in parts.netloc:
-        yield "a url must hold no credential: use `key`"
-    if parts.query or parts.fragment:
-        yield f"{url!r} must have no query and no fragment"

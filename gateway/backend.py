@@ -8,20 +8,23 @@ name is the key in the config:
         llama_cpp: {model: ./models/qwen.gguf}
 
 The supervisor starts, probes and stops what `launch` describes; the worker connects to `endpoints`, or to the port
-that the supervisor chose. Third parties register under the entry-point group `tollkeeper.backends`.
+that the supervisor chose. Third parties register the module under the entry-point group `tollkeeper.backends`. What a
+backend wants to know of a file with a model it reads with `gateway.model_file`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.settings.units import Bytes, Seconds, Secret
 
 __all__ = [
-    "AnyBackend", "Balance", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Seconds", "Secret",
+    "AnyBackend", "Balance", "BaseBackend", "BaseSettings", "Blame", "Bytes", "Endpoint", "Health", "Launch", "Load",
+    "Seconds", "Secret", "Tls", "find_url_problems",
 ]  # fmt: skip
 
 
@@ -34,6 +37,27 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+def find_url_problems(url: str) -> Iterator[str]:
+    """What is wrong with an endpoint's address: nothing but these schemes is ever connected to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        yield f"{url!r} is not a URL: {error}"
+        return
+    if parts.scheme not in ("http", "https", "unix"):
+        yield f"{url!r} must begin with http://, https:// or unix:/"
+    elif parts.scheme == "unix":
+        if parts.netloc or not parts.path.startswith("/"):
+            yield f"{url!r} must hold the absolute path of a socket: unix:/run/server.sock"
+    elif not parts.hostname or port == 0:
+        yield f"{url!r} must name a host, and a port other than 0 where it names one"
+    if "@" in parts.netloc:
+        yield "a url must hold no credential: use `key`"
+    if parts.query or parts.fragment:
+        yield f"{url!r} must have no query and no fragment"
 
 
 class Health(BaseSettings, frozen=True):
@@ -107,15 +131,25 @@ class BaseBackend(Generic[S]):
     """What every backend says about itself. Class attributes are defaults; settings may override them in `__init__`.
 
     `slots`: how many requests the engine takes at once, 0 for "do not count". `reports_usage`: does it send a usage
-    chunk on streams when asked by `stream_options.include_usage`. `balance`: how an endpoint is chosen. `health`: the
-    active check of the endpoints, None for none. `tls`: for https endpoints, None for the system's authorities.
+    chunk on streams when asked by `stream_options.include_usage`. `generates_after_leave`: does it finish a call that
+    is not streamed though its client has left. `withheld`: fields of a body that must not reach the server, whatever
+    a client writes. `balance`: how an endpoint is chosen. `health`: the active check of the endpoints, None for none.
+    `tls`: for https endpoints, None for the system's authorities. `mount`: the beginning of our paths that the path of
+    an endpoint's URL stands for (`/v1`), empty where it is put before the whole of them. `models_path`: where the
+    server lists its models as OpenAI does, below an endpoint's URL. `chosen`: why this engine, where the configuration
+    left that open.
     """
 
     slots: int = 0
     reports_usage: bool = True
+    generates_after_leave: bool = False
+    withheld: frozenset[str] = frozenset()
     balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None
+    mount: str = ""
+    models_path: str = ""
+    chosen: str = ""
     start_timeout: float = 120.0  # seconds from launch to ready
     stop_timeout: float = 10.0  # seconds from SIGTERM to SIGKILL
 
@@ -135,6 +169,18 @@ class BaseBackend(Generic[S]):
         """What is wrong before anything is started (a missing file, an engine that is not installed), in sentences."""
         return ()
 
+    def drawbacks(self) -> Sequence[str]:
+        """Why another engine would serve better on this machine, in sentences; `auto` goes by them."""
+        return ()
+
+    def memory(self) -> int:
+        """Bytes that the engine will take once its model is loaded, an estimate; 0 where nobody can tell."""
+        return 0
+
+    def resolve(self, load: "Load") -> "AnyBackend":
+        """The backend that does the work: this one, or one of another engine, made by `load(engine, settings)`."""
+        return self
+
     def model_name(self, model: str) -> str:
         """What the server calls the registry's `model`; the body's `model` field is rewritten to it."""
         return model
@@ -149,3 +195,4 @@ class BaseBackend(Generic[S]):
 
 
 AnyBackend = BaseBackend[Any]
+Load = Callable[[str, Mapping[str, Any]], AnyBackend]

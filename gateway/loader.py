@@ -1,4 +1,5 @@
-"""From a name in the config to a plugin or a backend. Only names that the config lists are ever imported.
+"""From a name in the config to a plugin or a backend. Only names that the config lists are ever imported, and those
+that a backend of the config asks for in its own place (`resolve`).
 
 A name is a module of the package `plugins` or `backends`; third parties register theirs as entry points of the groups
 `tollkeeper.plugins` and `tollkeeper.backends`. They cannot replace ours.
@@ -31,7 +32,7 @@ def load_backend(name: str, engine: str, raw: Any) -> AnyBackend:
     """The backend called `name` in the config, of the kind `engine`; raises ConfigError with paths inside `raw`."""
     settings, backend = _find("backend", engine, BaseBackend)
     loaded: AnyBackend = backend(name, _convert(raw, settings))
-    return loaded
+    return loaded.resolve(lambda other, theirs: load_backend(name, other, theirs))
 
 
 def find_settings(kind: Kind, name: str) -> type[BaseSettings]:

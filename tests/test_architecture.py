@@ -13,7 +13,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 CONTRACT = {
     "plugins": {"gateway.plugin", "gateway.exchange", "gateway.errors", "gateway.wire"},
-    "backends": {"gateway.backend", "gateway.errors", "gateway.wire"},
+    "backends": {"gateway.backend", "gateway.errors", "gateway.model_file", "gateway.wire"},
 }
 SQL = ("sqlalchemy", "alembic", "sqlite3")
 # What a process imports when it starts, all the way down, never holds any of these.

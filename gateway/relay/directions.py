@@ -36,6 +36,7 @@ class Directions(msgspec.Struct, frozen=True):
         exchange.route = route.path
         exchange.cost = route.costs.get(exchange.method, route.cost) if route.costs else route.cost
         exchange.permission, exchange.projects = route.permission, route.projects
+        exchange.dialect = route.dialect_of(exchange.path)
         return route, None if found is not None else allowed
 
     def _find_preflighted(self, exchange: Exchange) -> Route | None:
@@ -44,13 +45,18 @@ class Directions(msgspec.Struct, frozen=True):
         return None if asked is None else self.router.find(asked.decode("latin-1"), exchange.path)[0]
 
     def find_target(self, exchange: Exchange, route: Route) -> Target:
-        """Where the request goes on; `exchange.fields` gets the name that its server knows. Raises 1302."""
+        """Where the request goes on; `exchange.fields` gets the name that its server knows.
+
+        Raises 1302, or 1220 for a field that must not reach that server.
+        """
         if route.target is not None:
             return route.target
         entry = exchange.entry
         if entry is None:
             raise GatewayError(1302, f"There is no model {exchange.model_asked!r}.", param="model")
         target: Target = self.targets[entry.backend]
+        for field in target.backend.withheld & (exchange.fields or {}).keys():
+            raise GatewayError(1220, f"The model server does not take the field {field!r} from clients.", param=field)
         name = entry.upstream or target.backend.model_name(entry.name)
         if name != exchange.model_asked:
             exchange.set_field("model", name)

@@ -71,7 +71,7 @@ class Target:
     def request_head(self, exchange: Exchange, url: str, strip: str, framing: bytes) -> bytes:
         """The head that goes upstream; `framing` is the line that says how long the body is."""
         origin = self.origin(url)
-        path = origin.prefix + (exchange.path.removeprefix(strip) or "/" if strip else exchange.path)
+        path = origin.prefix + self._below(exchange.path.removeprefix(strip) or "/" if strip else exchange.path)
         query = exchange.query if exchange.forwarded_query is None else exchange.forwarded_query
         if query:
             path = f"{path}?{query}"
@@ -79,7 +79,7 @@ class Target:
         fields = request_headers(head) if self.passes else _only_content(head)
         if exchange.replaced:
             fields = _replace(fields, exchange.replaced)
-        if self._replaced or (exchange.fields is not None and head.get(b"accept-encoding") is not None):
+        if self._replaced or (exchange.dialect is not None and head.get(b"accept-encoding") is not None):
             dropped = self._replaced | _READ
             fields = [field for field in fields if field[0] not in dropped]
         if exchange.fields is not None and not (head.get(b"content-type") or b"").startswith(_JSON):
@@ -92,6 +92,11 @@ class Target:
             exchange.method.encode(), path.encode("latin-1"), origin.host_header, framing,
             encode_headers(fields), exchange.request_id.encode(), self._fixed, identity,
         )  # fmt: skip
+
+    def _below(self, path: str) -> str:
+        """What is asked for below an endpoint's own path."""
+        mount = self.backend.mount
+        return path[len(mount) :] if mount and path.startswith(f"{mount}/") else path
 
     def pick(self, exchange: Exchange, down: Collection[str], tried: Collection[str]) -> Candidate:
         """An endpoint that is up and not tried yet. Raises GatewayError 1706."""

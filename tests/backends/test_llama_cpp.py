@@ -1,8 +1,6 @@
 """llama.cpp: its description, and the real engine with the tiny model where it is installed."""
 
 import asyncio
-import itertools
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,12 @@ import openai
 import pytest
 
 from gateway.backend import Blame
-from gateway.engines.leftovers import Leftovers
-from gateway.engines.probe import Prober
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
 from gateway.loader import load_backend
+from tests.backends.running import ask, find_url, start_engine
 
-BACKEND = load_backend("tiny", "llama_cpp", {"model": "x.gguf"})
+PYTHON = {"model": "x.gguf", "server": "python"}
+BACKEND = load_backend("tiny", "llama_cpp", PYTHON)
 
 
 def test_never_interrupts_and_stays_on_loopback() -> None:
@@ -30,14 +28,13 @@ def test_never_interrupts_and_stays_on_loopback() -> None:
 
 def test_settings_become_flags() -> None:
     raw = {
-        "model": "x.gguf",
         "context": 512,
         "threads": 2,
         "gpu_layers": -1,
         "embedding": False,
         "chat_format": "chatml",
     }
-    launch = load_backend("tiny", "llama_cpp", raw).launch(1)
+    launch = load_backend("tiny", "llama_cpp", PYTHON | raw).launch(1)
     assert launch is not None
     expected = {"--n_ctx=512", "--n_threads=2", "--n_gpu_layers=-1", "--embedding=False", "--chat_format=chatml"}
     assert expected <= {*launch.argv}
@@ -55,13 +52,13 @@ def test_problems_with_the_model(tmp_path: Path, content: bytes | None, problem:
     path = tmp_path / "model.gguf"
     if content is not None:
         path.write_bytes(content)
-    problems = load_backend("tiny", "llama_cpp", {"model": str(path)}).problems()
+    problems = load_backend("tiny", "llama_cpp", PYTHON | {"model": str(path)}).problems()
     assert str(path) in problems[-1]
     assert problem in problems[-1]
 
 
 def test_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backends.llama_cpp._NEEDED", ("no_such_module",))
+    monkeypatch.setattr("backends.llama_cpp.python.NEEDED", ("no_such_module",))
     assert "no_such_module): pip install 'tollkeeper[llama]'" in BACKEND.problems()[0]
 
 
@@ -90,33 +87,15 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     tiny = pytest.importorskip("backends.llama_cpp.tiny", reason="numpy and gguf are not installed")
     model = str(tmp_path / "tiny.gguf")
     tiny.write_model(model, endless=True)
-    backend = load_backend("tiny", "llama_cpp", {"model": model})
-    assert backend.problems() == []
-    alive, life = os.pipe()
-    prober = Prober()
-    site = Site(str(tmp_path), alive, Leftovers(str(tmp_path / "engines.json")), prober, itertools.count(1))
-    engine = Engine(backend, site, lambda: None)
-    engine.start()
-    yield engine
-    await engine.stop()
-    await prober.close()
-    os.close(alive)
-    os.close(life)
-
-
-async def _url(engine: Engine) -> str:
-    return f"http://127.0.0.1:{(await engine.ensure_ready(60)).port}"
-
-
-def _ask(tokens: int, **fields: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": "hello"}], "max_tokens": tokens, "temperature": 0} | fields
+    async with start_engine(load_backend("tiny", "llama_cpp", PYTHON | {"model": model}), tmp_path) as engine:
+        yield engine
 
 
 @pytest.mark.llama
 async def test_answers(engine: Engine) -> None:
-    url = await _url(engine)
+    url = await find_url(engine)
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
-        asked: Any = _ask(12)
+        asked: Any = ask(12)
         answer = await client.chat.completions.create(model="tiny", **asked)
         text = answer.choices[0].message.content
         assert text == "A short pause follows each failed attempt, and the gateway accepts"
@@ -130,11 +109,11 @@ async def test_answers(engine: Engine) -> None:
 
 @pytest.mark.llama
 async def test_answers_probes_while_it_works(engine: Engine) -> None:
-    url = await _url(engine)
+    url = await find_url(engine)
     launch = engine._backend.launch(0)
     assert launch is not None
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        working = asyncio.ensure_future(client.post("/v1/chat/completions", json=_ask(1500)))
+        working = asyncio.ensure_future(client.post("/v1/chat/completions", json=ask(1500)))
         await asyncio.sleep(0.2)
         for _ in range(5):
             probe = await client.get(launch.alive, timeout=1)
@@ -145,14 +124,14 @@ async def test_answers_probes_while_it_works(engine: Engine) -> None:
 
 @pytest.mark.llama
 async def test_blame_knows_its_errors(engine: Engine) -> None:
-    url = await _url(engine)
+    url = await find_url(engine)
     async with httpx.AsyncClient(base_url=url) as client:
         for mistake in ({"temperature": "hot"}, {"messages": "no"}, {"messages": [{"role": "wizard", "content": "x"}]}):
-            answer = await client.post("/v1/chat/completions", json=_ask(1, **mistake))
+            answer = await client.post("/v1/chat/completions", json=ask(1, **mistake))
             assert answer.status_code == 500
             assert BACKEND.blame(500, answer.content[:4096]) is Blame.CLIENT
         too_long = await client.post(
-            "/v1/chat/completions", json=_ask(1, messages=[{"role": "user", "content": "a " * 5000}])
+            "/v1/chat/completions", json=ask(1, messages=[{"role": "user", "content": "a " * 5000}])
         )
         assert (too_long.status_code, too_long.json()["error"]["code"]) == (400, "context_length_exceeded")
 
@@ -160,10 +139,10 @@ async def test_blame_knows_its_errors(engine: Engine) -> None:
 @pytest.mark.llama
 async def test_comes_back_after_a_request_that_kills_it(engine: Engine) -> None:
     """A grammar that does not parse ends llama.cpp with a segmentation fault."""
-    url = await _url(engine)
+    url = await find_url(engine)
     async with httpx.AsyncClient(base_url=url) as client:
         with pytest.raises(httpx.RemoteProtocolError):
-            await client.post("/v1/chat/completions", json=_ask(1, grammar="root ::= ((("))
+            await client.post("/v1/chat/completions", json=ask(1, grammar="root ::= ((("))
     while engine.condition.state.serves:
         await asyncio.sleep(0.01)
     assert engine.condition.reason == "was ended by SIGSEGV"
