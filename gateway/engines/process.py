@@ -35,14 +35,17 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The door to an engine. It is started by `start`, started again whenever it ends, until `stop`.
+    """The door to an engine. It is started by `start`, started again whenever it ends, until `unload` or `stop`.
 
-    `on_change` is called after each change of its state, `on_end` with the load when a process run is over.
+    `wanted` is what was asked for last; the task that owns the state follows. `on_change` is called after each change
+    of its state, `on_end` with the load when a process run is over.
     """
 
     def __init__(self, backend: AnyBackend, site: Site, on_change: Callable[[], None]) -> None:
         self.name = backend.name
-        self.condition = Condition(wanted=True)
+        self.condition = Condition()
+        self.wanted = False
+        self.revives = True  # whether it is tried again by itself after it has failed
         self.run: Run | None = None
         self.restarts: Counter[str] = Counter()
         self.load_seconds = 0.0  # of the last start
@@ -50,19 +53,42 @@ class Engine:
         self._backend = backend
         self._site = site
         self._on_change = on_change
-        self._timing = Timing(backend.start_timeout, backend.stop_timeout)
         self._events: asyncio.Queue[tuple[Event, Run | None]] = asyncio.Queue()
         self._turned = asyncio.Event()  # set and replaced at each change
         self._owner: asyncio.Task[Any] | None = None
         self._words: list[str] = []  # the last lines of the run before
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is no process, and none is about to be."""
+        rests = self.condition.state in (State.STOPPED, State.FAILED)
+        return rests and self.run is None and self._events.empty()
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether it takes memory, or will without being asked again."""
+        has_given_up = self.condition.state is State.FAILED and not self.revives
+        return not self.is_at_rest or (self.wanted and not has_given_up)
+
     def start(self) -> None:
+        self.wanted = True
         if self._owner is None:
             self._owner = spawn(self._own(), f"engine {self.name}")
         self._tell(Want(), None)
 
+    def unload(self) -> None:
+        """Begin to end the engine; it can be started again."""
+        self.wanted = False
+        self._tell(Unwant(), None)
+
+    async def rest(self) -> None:
+        """Wait until its last process is gone."""
+        while not self.is_at_rest:
+            await self._turned.wait()
+
     async def stop(self) -> None:
-        """End the engine; returns when its last process is gone."""
+        """End the engine for ever; returns when its last process is gone."""
+        self.wanted = False
         if self._owner is None:
             return
         self._tell(Unwant(), None)
@@ -105,19 +131,25 @@ class Engine:
 
     def refuse_hopeless(self) -> None:
         """Raise 1707 or 1708 where waiting for readiness is in vain."""
-        condition = self.condition
-        if condition.state is State.FAILED:
-            wait = max(1, math.ceil((condition.until or 0) - asyncio.get_running_loop().time()))
-            raise GatewayError(1708, details={"engine": self.name}, headers={"Retry-After": str(wait)})
-        if not condition.wanted:
+        self.refuse_failed()
+        if not self.wanted:
             raise GatewayError(1707, headers={"Retry-After": "5"})
+
+    def refuse_failed(self) -> None:
+        """Raise 1708 while a failed engine is not tried again."""
+        condition = self.condition
+        if condition.state is State.FAILED and condition.until is not None and self._events.empty():
+            wait = max(1, math.ceil(condition.until - asyncio.get_running_loop().time()))
+            details = {"engine": self.name, "reason": condition.reason}
+            raise GatewayError(1708, details=details, headers={"Retry-After": str(wait)})
 
     async def _own(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
             event = await self._next_event()
-            before, after = self.condition, next_state(self.condition, event, clock(), self._timing)
+            before, after = self.condition, next_state(self.condition, event, clock(), self._timing())
             if after == before:
+                self._turn()
                 continue
             self.condition = after
             if after.state is not before.state:
@@ -126,9 +158,15 @@ class Engine:
                 await self._launch()
             elif after.state is State.STOPPING and self.run is not None:
                 (self.run.kill if after.kill else self.run.terminate)()
-            self._turned.set()
-            self._turned = asyncio.Event()
+            self._turn()
             self._on_change()
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+    def _timing(self) -> Timing:
+        return Timing(self._backend.start_timeout, self._backend.stop_timeout, self.revives)
 
     async def _next_event(self) -> Event:
         """What happens next to the run of now; news of an earlier one is dropped."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -11,14 +12,19 @@ import msgspec
 from gateway.backend import AnyBackend
 from gateway.engines.admission import Admission
 from gateway.engines.leftovers import Leftovers
+from gateway.engines.lodging import Lodging, Room
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
 from gateway.engines.slots import Slots
+from gateway.errors import GatewayError
 from gateway.link import Acquire, Done, Failed, Gone, Release, Slot
 from gateway.loader import load_backend
 from gateway.settings.schema import Config
 from gateway.settings.state import engines_file, logs_folder
+from gateway.settings.terms import Terms, read_terms
 from gateway.tasks import spawn
+
+_log = logging.getLogger("tollkeeper.engines")
 
 _DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
 
@@ -29,9 +35,10 @@ class Planned(msgspec.Struct, frozen=True):
     backend: AnyBackend
     slots: int
     queue: int
+    terms: Terms = Terms()
 
     def needs_restart(self, other: "Planned") -> bool:
-        """Whether an engine of `other` is another one; slots and queue change while it runs."""
+        """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
         mine, theirs = self.backend, other.backend
         return type(mine) is not type(theirs) or mine.settings != theirs.settings
 
@@ -43,7 +50,9 @@ def plan_engines(config: Config) -> dict[str, Planned]:
         backend = load_backend(name, *settings.engine)
         if backend.launch(0) is not None:
             slots = backend.slots if settings.slots is None else settings.slots
-            plans[name] = Planned(backend, slots, settings.queue)
+            estimate = getattr(backend, "memory", None)
+            terms = read_terms(config, name, estimate() if estimate is not None else 0)
+            plans[name] = Planned(backend, slots, settings.queue, terms)
     return plans
 
 
@@ -60,32 +69,37 @@ class Engines:
         self._prober = Prober()
         self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1))
         self._on_change = on_change
+        self._lodging = Lodging()
         self._plans: dict[str, Planned] = {}
         self._current: dict[str, Slots] = {}
         self._retiring: list[tuple[str, Slots]] = []
-        self._turns: dict[str, asyncio.Lock] = {}  # replacements of one engine happen one after the other
         self._swaps: set[asyncio.Task[Any]] = set()
 
-    def start(self, plans: Mapping[str, Planned]) -> None:
-        """End what an earlier supervisor left, then start every engine."""
+    def start(self, plans: Mapping[str, Planned], memory: int = 0) -> None:
+        """End what an earlier supervisor left, then start the engines that are loaded from the start."""
         self._leftovers.end()
-        self.reload(plans, 0)
+        self.reload(plans, 0, memory)
 
-    def reload(self, plans: Mapping[str, Planned], linger: float) -> None:
+    def reload(self, plans: Mapping[str, Planned], linger: float, memory: int = 0) -> None:
         """Make it so. Engines whose settings did not change are untouched; others finish what they do for `linger` s.
 
-        Requests for an engine that is replaced wait for the new one.
+        Requests for an engine that is replaced wait for the new one. `memory` is bytes for all engines, 0 for no bound.
         """
+        self._lodging.budget = memory
         for name in sorted(self._plans.keys() | plans.keys()):
             old, new = self._plans.get(name), plans.get(name)
             if old is None or new is None or new.needs_restart(old):
                 self._replace(name, new, linger)
             else:
                 self._current[name].resize(new.slots, new.queue)
+                self._current[name].room.adopt(new.terms)
+                self._preload(self._current[name].room)
         self._plans = dict(plans)
+        self._lodging.settle()
 
     async def stop(self) -> None:
         """End every engine; returns when the last process is gone."""
+        self._lodging.end()
         for swap in list(self._swaps):
             swap.cancel()
         await asyncio.gather(*(slots.engine.stop() for _, slots in self._all()))
@@ -97,12 +111,12 @@ class Engines:
             return Failed(f"The backend {ask.backend} is not configured any more.", 1707)
         return await slots.acquire(writer, ask)
 
-    def foresee(self, backend: str) -> Failed | Done:
+    def foresee(self, backend: str, may_load: bool = True, may_evict: bool = False) -> Failed | Done:
         """What a request for a slot would meet now: a refusal, or how the engine and its queue stand."""
         slots = next(self._named(backend), None)
         if slots is None:
             return Failed(f"The backend {backend} is not configured any more.", 1707)
-        return slots.foresee() or Done(slots.engine.describe() | slots.describe())
+        return slots.foresee(may_load, may_evict) or Done(self._describe(slots))
 
     def release(self, writer: str, release: Release) -> None:
         for slots in self._named(release.backend):
@@ -131,7 +145,10 @@ class Engines:
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Everything that status and metrics tell of each engine; times are seconds."""
-        return {name: slots.engine.describe() | slots.describe() for name, slots in self._current.items()}
+        return {name: self._describe(slots) for name, slots in self._current.items()}
+
+    def _describe(self, slots: Slots) -> dict[str, Any]:
+        return slots.engine.describe() | slots.describe() | slots.room.describe()
 
     def _all(self) -> Iterator[tuple[str, Slots]]:
         yield from self._current.items()
@@ -145,24 +162,40 @@ class Engines:
         old = self._current.pop(name, None)
         if old is not None:
             self._retiring.append((name, old))
+            self._lodging.retire(old.room)
         if plan is not None:
             self._current[name] = self._make(plan)
-        swap = spawn(self._swap(name, old, self._current.get(name), linger), f"replacement of {name}")
-        self._swaps.add(swap)
-        swap.add_done_callback(self._swaps.discard)
+            self._preload(self._current[name].room)
+        if old is not None:
+            swap = spawn(self._retire(name, old, linger), f"end of {name}")
+            self._swaps.add(swap)
+            swap.add_done_callback(self._swaps.discard)
 
     def _make(self, plan: Planned) -> Slots:
-        engine = Engine(plan.backend, self._site, self._on_change)
-        slots = Slots(engine, Admission(plan.slots, plan.queue))
+        engine = Engine(plan.backend, self._site, self._note_change)
+        slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue))
         engine.on_end = slots.end_run
         return slots
 
-    async def _swap(self, name: str, old: Slots | None, new: Slots | None, linger: float) -> None:
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            if old is not None:
-                await old.drain(linger)
-                await old.engine.stop()
-                self._retiring.remove((name, old))
-            if new is not None:
-                new.engine.start()
+    def _preload(self, room: Room) -> None:
+        if room.terms.preload:
+            spawn(self._bring(room), f"load of {room.engine.name}")
+
+    async def _bring(self, room: Room) -> None:
+        try:
+            await self._lodging.bring(room)
+        except GatewayError as error:
+            if not room.is_retired:
+                _log.warning("engine %s is not loaded at the start: %s", room.engine.name, error.message)
+
+    async def _retire(self, name: str, old: Slots, linger: float) -> None:
+        """End an engine that another one replaces, or none; the new one is loaded when it is gone."""
+        await old.drain(linger)
+        await old.engine.stop()
+        self._retiring.remove((name, old))
+        self._lodging.remove(old.room)
+        self._on_change()
+
+    def _note_change(self) -> None:
+        self._lodging.settle()
         self._on_change()

@@ -1,12 +1,13 @@
-"""The way to one engine: the queue before it, the slots, and the wait until it is ready."""
+"""The way to one engine: a place in memory, the wait until it is ready, the queue before it, and the slots."""
 
 import asyncio
 import contextlib
 from typing import Any
 
 from gateway.engines.admission import PLAIN, Admission, Claim, Full, Outlook, Ticket
-from gateway.engines.process import Engine
+from gateway.engines.lodging import Room
 from gateway.engines.refusal import crowded_out, queue_is_full, waited_too_long
+from gateway.engines.residency import Demand
 from gateway.engines.run import Run
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Failed, Release, Slot
@@ -20,8 +21,9 @@ class Slots:
     ends is gone with it. Whoever leaves, or dies, gives back what it held.
     """
 
-    def __init__(self, engine: Engine, admission: Admission) -> None:
-        self.engine = engine
+    def __init__(self, room: Room, admission: Admission) -> None:
+        self.room = room
+        self.engine = room.engine
         self.admission = admission
         self.abandoned = 0  # slots given back by requests that saw nothing of the engine: it may still be at work
         self._asking: dict[Ticket, asyncio.Task[Slot | Failed]] = {}
@@ -32,11 +34,12 @@ class Slots:
         self._idle.set()
 
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
-        """Failed: 1707, 1708, 1709, 1802 or 1808, or without a number for a request that left meanwhile."""
+        """Failed: 1108, 1707 to 1709, 1714, 1716, 1802 or 1808, or without a number for who left meanwhile."""
         ticket, run = Ticket(writer, ask.request), self.engine.run
-        serves = run is not None and self.engine.condition.state.serves
+        serves = run is not None and self.room.is_open and self.engine.condition.state.serves
         self._idle.clear()
         if run is not None and serves and self.admission.is_free:
+            self.room.users.add(ticket)
             self.admission.ask(ticket, self._clock(), _claim(ask))
             return self._hand_out(ticket, run)
         if not serves and len(self._asking) >= self.admission.bound + self.admission.slots:
@@ -47,13 +50,15 @@ class Slots:
         self._notice_idle()
         return Failed("The request has left.") if task.cancelled() else task.result()
 
-    def foresee(self) -> Failed | None:
+    def foresee(self, may_load: bool = True, may_evict: bool = False) -> Failed | None:
         """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
-        if self.engine.run is None or not self.engine.condition.state.serves:
+        if not (self.room.is_open and self.engine.run is not None and self.engine.condition.state.serves):
             try:
-                self.engine.refuse_hopeless()
+                self.engine.refuse_failed()
             except GatewayError as error:
                 return _tell(error)
+            if refusal := self.room.foresee(may_load, may_evict):
+                return _tell(refusal)
             waiting, most = len(self._asking), self.admission.bound + self.admission.slots
             return _tell(queue_is_full(waiting, PLAIN, self._outlook_of_start())) if waiting >= most else None
         waiting = len(self.admission.waiting)
@@ -100,7 +105,10 @@ class Slots:
 
     async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot:
         asked = self._clock()
-        await self.engine.ensure_ready(ask.load)
+        if not self.room.is_open:
+            self.engine.refuse_failed()
+        await self.room.enter(ticket, Demand(self.engine.name, ask.may_load, ask.may_evict), ask.load)
+        await self.engine.ensure_ready(ask.load - (self._clock() - asked))
         loading = self._clock() - asked
         await self._queue(ticket, _claim(ask), ask.wait)
         queued = self._clock() - asked - loading
@@ -150,6 +158,7 @@ class Slots:
     def _give_back(self, ticket: Ticket, used: int = -1) -> None:
         self._loads.pop(ticket, None)
         self.admission.leave(ticket, self._clock(), used)
+        self.room.leave(ticket)
         self._serve_next()
         self._notice_idle()
 

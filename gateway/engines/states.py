@@ -8,7 +8,8 @@
 
 A process that ends is started again while the engine is wanted: after a pause that doubles from 0.5 to 30 s. After
 three starts in a row that never became ready the engine has `failed`: requests are refused at once, and it is tried
-again once a minute, because what it lacks (memory, a disk) may come back.
+again once a minute, because what it lacks (memory, a disk) may come back. One that does not `revive` is tried again
+by the first who wants it after that minute, so that it takes nothing from others meanwhile.
 """
 
 from enum import Enum
@@ -98,6 +99,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     start: float = 120.0  # from launch to ready
     stop: float = 10.0  # from SIGTERM to SIGKILL
+    revives: bool = True  # whether a failed engine is tried again by itself; else after the pause, when it is wanted
 
 
 def next_state(now: Condition, event: Event, time: float, timing: Timing) -> Condition:
@@ -172,6 +174,8 @@ def _end(now: Condition, event: Exited, time: float) -> Condition:
 def _proceed(now: Condition, time: float, timing: Timing) -> Condition:
     """The time that was given has passed."""
     match now.state:
+        case State.FAILED if not timing.revives:
+            return msgspec.structs.replace(now, until=None, wanted=False)
         case State.BACKOFF | State.FAILED:
             return _start(now, time, timing)
         case State.STARTING:

@@ -99,7 +99,7 @@ class Supervisor:
         """Bind, start everything, and accept. Raises OSError or ChildFailed."""
         status = listen(parse_address(config.listen.status))
         generation = self._prepare(config)
-        self._engines.start(plan_engines(config))
+        self._engines.start(plan_engines(config), config.memory)
         spawn(self._controller.start(), "start control")
         await generation.start()
         self._adopt(generation, config)
@@ -133,7 +133,7 @@ class Supervisor:
                 _log.error("reload refused, the configuration in force stays: %s", error)
                 return Failed(str(error))
             self._report.reload_error = ""
-            self._engines.reload(plan_engines(config), self._generations[-1].linger)
+            self._engines.reload(plan_engines(config), self._generations[-1].linger, config.memory)
             self._adopt(generation, config)
             _log.info("generation %d serves", generation.number)
             return Done({"generation": generation.number})
