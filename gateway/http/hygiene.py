@@ -18,6 +18,7 @@ _HOP_BY_HOP = frozenset(
 _REQUEST_NAMES = _HOP_BY_HOP | frozenset((
     b"authorization", b"api-key", b"x-api-key", b"cookie", b"host", b"content-length", b"expect",
     b"forwarded", b"x-real-ip", b"x-request-id",
+    b"openai-organization", b"openai-project",  # who pays for what is asked with our key
 ))  # fmt: skip
 _REQUEST_PREFIXES = (
     b"x-tollkeeper-", b"x-consumer-", b"x-credential-", b"x-anonymous-", b"x-gateway-", b"x-forwarded-", b"proxy-",

@@ -22,7 +22,7 @@ class Endpoints:
     ) -> None:  # fmt: skip
         self._now = now
         self._on_change = on_change
-        self._checks = {name: (b.health, b.tls) for name, b in backends.items() if b.health is not None}
+        self._checked = {name: backend for name, backend in backends.items() if backend.health is not None}
         self._health: dict[str, Health] = {}
         self._urls: dict[str, list[str]] = {}
         for name, backend in backends.items():
@@ -36,9 +36,9 @@ class Endpoints:
     def start(self) -> None:
         if self._health:
             self._tasks.append(spawn(self._watch_ejections(), "ejections"))
-        for name, (check, tls) in self._checks.items():
+        for name, backend in self._checked.items():
             for url in self._urls.get(name, ()):
-                self._tasks.append(spawn(self._probe(name, url, check, tls), f"health of {url}"))
+                self._tasks.append(spawn(self._probe(url, backend), f"health of {url}"))
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -75,9 +75,10 @@ class Endpoints:
             if any([health.has_changed(now) for health in self._health.values()]):
                 self._on_change(self.states())
 
-    async def _probe(self, name: str, url: str, check: contract.Health, tls: contract.Tls | None) -> None:
-        health = self._health[name]
-        probe = Probe(url, check, make_context(tls) if tls is not None else None)
+    async def _probe(self, url: str, backend: contract.AnyBackend) -> None:
+        health, check, tls = self._health[backend.name], backend.health, backend.tls
+        assert check is not None
+        probe = Probe(url, check, make_context(tls) if tls is not None else None, backend.request_headers())
         while True:
             if health.probe(url, await probe.is_good(), self._now()):
                 self._on_change(self.states())

@@ -66,6 +66,26 @@ def test_the_path_that_goes_on(path: str, query: str, strip: str, url: str, firs
     assert lines(exchange(path, query=query), target(url), url, strip)[0] == f"POST {first} HTTP/1.1"
 
 
+@pytest.mark.parametrize(
+    ("path", "url", "first"),
+    [
+        ("/v1/chat/completions", "https://api.openai.com/v1", "/v1/chat/completions"),
+        ("/v1/chat/completions", "https://example.com/v1beta/openai", "/v1beta/openai/chat/completions"),
+        ("/v1/models", "https://example.com/api/v1", "/api/v1/models"),
+        ("/v1x/models", "https://example.com/api/v1", "/api/v1/v1x/models"),
+        ("/v1", "https://example.com/api/v1", "/api/v1/v1"),
+        ("/v1/v1/x", "https://example.com/v1", "/v1/v1/x"),
+    ],
+)
+def test_a_path_that_stands_for_the_beginning_of_ours(path: str, url: str, first: str) -> None:
+    backend = load_backend("up", "openai", {"url": url, "key": "sk-1", "organization": "org-1"})
+    made = exchange(path, ("openai-organization", "theirs"), ("openai-project", "theirs"), ("authorization", "theirs"))
+    got = lines(made, Target("up", Backend(engine=("openai", {})), backend), url)
+    assert got[0] == f"POST {first} HTTP/1.1"
+    assert got[-2:] == ["authorization: Bearer sk-1", "openai-organization: org-1"]
+    assert not any("theirs" in line for line in got)
+
+
 def test_a_head_for_the_upstream() -> None:
     made = exchange(
         "/v1/x", ("Authorization", "Bearer client"), ("Cookie", "c"), ("X-Consumer-ID", "root"), ("Accept", "*/*"),

@@ -13,6 +13,8 @@ from gateway.supervisor.probe import Probe
 
 
 async def _answer(request: web.Request) -> web.Response:
+    if request.path.endswith("/401") and request.headers.get("Authorization") == "Bearer ours":
+        return web.Response()
     return web.Response(status=int(request.path.removeprefix("/status/")), headers={"Location": "/status/200"})
 
 
@@ -40,6 +42,12 @@ async def test_a_2xx_is_good_and_nothing_else(url: str, status: int, good: bool)
 
 async def test_a_path_prefix_stands_before_the_check(url: str) -> None:
     assert await Probe(f"{url}/status/", Health(path="/200"), None).is_good()
+
+
+async def test_a_server_that_wants_a_key_gets_ours(url: str) -> None:
+    check = Health(path="/status/401")
+    assert not await Probe(url, check, None).is_good()
+    assert await Probe(url, check, None, {"Authorization": "Bearer ours"}).is_good()
 
 
 async def test_a_unix_socket_is_asked(runner: web.AppRunner, tmp_path: Path) -> None:
