@@ -52,10 +52,14 @@ class GatewayError(Exception):
 
     def body(self, request_id: str, now: datetime | None = None) -> bytes:
         """The envelope as JSON. `now` is wall time in UTC, given by tests."""
+        return msgspec.json.encode(self.envelope(request_id, now))
+
+    def envelope(self, request_id: str, now: datetime | None = None) -> dict[str, dict[str, Any]]:
+        """The envelope, for those who say it otherwise."""
         stamp = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
         error = {
             "message": self.message, "type": self.entry.type, "param": self.param, "code": self.entry.code,
             "number": self.number, "category": self.entry.category, "details": self.details,
         }  # fmt: skip
         meta = {"request_id": request_id, "timestamp": stamp, "documentation_url": f"/errors/{self.number}"}
-        return msgspec.json.encode({"error": error, "meta": meta})
+        return {"error": error, "meta": meta}

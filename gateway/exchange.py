@@ -124,12 +124,11 @@ class Exchange:
 
     __slots__ = (
         "answered", "body", "body_digest", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect",
-        "cost",
-        "credential", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query", "generation", "head",
-        "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money", "month", "notes", "outcome",
-        "path", "peer", "permission", "projects", "query", "queued", "received", "record", "replaced", "reply",
-        "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier", "tokens", "units",
-        "upstream",
+        "cost", "credential", "dialect", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query",
+        "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money",
+        "month", "notes", "outcome", "path", "peer", "permission", "projects", "query", "queued", "received", "record",
+        "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier",
+        "tokens", "units", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -148,6 +147,7 @@ class Exchange:
         self.route = ""  # the template that matched (router)
         self.permission = ""  # what the route asks of a role; empty: nothing (router)
         self.projects: tuple[str, ...] = ()  # whose callers alone the route is for; empty: everybody's (router)
+        self.dialect: Any = None  # of the API, for the core alone; None: its bytes are nobody's business (router)
         # the body, once it is read (core, before the first plugin that needs it)
         self.body: bytes | None = None
         self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep

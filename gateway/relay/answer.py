@@ -13,8 +13,9 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.http.request import Request
 from gateway.relay.chain import Chain, run_chunk
-from gateway.relay.dialect import EventStream, error_event
-from gateway.wire import Usage, find_usage, read_usage
+from gateway.relay.dialect.envelope import error_event
+from gateway.relay.dialect.events import EventStream, watch_events
+from gateway.usage import Usage, find_usage, read_usage
 
 HOLD = 1_048_576
 _TAIL = 1024
@@ -32,7 +33,7 @@ class Answer:
 
     __slots__ = (
         "_chain", "_describe", "_hold", "_last_progress", "_length", "_now", "_parts", "_pending", "_progress",
-        "_request", "_size", "_tail", "_usage", "events", "exchange",
+        "_request", "_size", "_tail", "_usage", "events", "exchange", "said",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,7 @@ class Answer:
     ) -> None:  # fmt: skip
         self.exchange = exchange
         self.events: EventStream | None = None
+        self.said = b""  # the whole body as the upstream sent it, where it was changed
         self._chain = chain
         self._describe = describe
         self._hold = False
@@ -57,11 +59,12 @@ class Answer:
 
     def watch(self, strip_usage: bool) -> None:
         """The body is a stream of events."""
-        self.events = EventStream(strip_usage)
+        self.events = watch_events(self.exchange.dialect, strip_usage)
         self._length = None
 
     def revise(self, original: bytes, body: bytes) -> None:
         """The whole body was held, and `response` hooks made `body` of it: its length is another, its usage stays."""
+        self.said = original
         if self._hold:
             self._usage = read_usage(original)
         if not self._chain.chunk:
@@ -123,7 +126,7 @@ class Answer:
     def break_off(self, error: GatewayError) -> None:
         """The upstream failed after the first byte: one error inside a stream, and never a clean end."""
         if self.events is not None and not self.events.failed:
-            self._request.write(error_event(error, self.exchange.request_id))
+            self._request.write(error_event(self.exchange.dialect, error, self.exchange.request_id))
         self._request.abort()
 
     def usage(self) -> Usage | None:

@@ -10,6 +10,7 @@ from gateway.plugin import AnyPlugin
 from gateway.relay.body import BodyReader
 from gateway.relay.chain import Chain, Hook, compile_chain
 from gateway.relay.clients import Clients
+from gateway.relay.dialect.kind import DIALECTS, Dialect, find_dialect
 from gateway.relay.directions import Directions
 from gateway.relay.guard import RULE, Guard
 from gateway.relay.me import Me
@@ -104,6 +105,8 @@ class _Assembler:
             target=None if to_models else self._targets[route.to],
             strip=route.strip,
             body=route.body or self._config.limits.body,
+            dialect=_name_dialect(route),
+            is_mixed=to_models and route.dialect == "auto" and route.path.endswith("/*"),
             permission=route.permission,
             projects=route.projects,
             retry=route.retry,
@@ -128,3 +131,10 @@ class _Assembler:
     ) -> Route:
         chain = self._chain(self._default, schema.Route(path=path, to="", auth=auth))
         return Route(path, frozenset(methods), chain, 0, "own", serve=serve)
+
+
+def _name_dialect(route: schema.Route) -> Dialect | None:
+    """The dialect of a route; a route to a backend has none unless the file says so."""
+    if route.dialect == "auto":
+        return find_dialect(route.path) if route.to == "models" else None
+    return DIALECTS.get(route.dialect)

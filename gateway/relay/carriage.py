@@ -11,18 +11,18 @@ from gateway.http.deadline import Sweeper
 from gateway.http.faults import ClientGone, ClientStalled, Truncated, UpstreamError
 from gateway.http.head import ResponseHead, response_headers
 from gateway.http.tunnel import splice
-from gateway.relay.answer import Answer, Progress
+from gateway.relay.answer import HOLD, Answer, Progress
 from gateway.relay.chain import run_response
-from gateway.relay.dialect import ask_for_usage, count_tokens, estimate
+from gateway.relay.dialect.tokens import ask_for_usage, count_tokens, estimate
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.headers import describe
 from gateway.relay.places import Places
+from gateway.relay.reading import even_out, is_error, is_held, is_stream
 from gateway.relay.route import Route
 from gateway.relay.target import Target, blame_failure, explain_failure
 from gateway.settings.schema import Config
-from gateway.wire import Usage, read_usage
+from gateway.usage import Usage, read_usage
 
-_EVENTS = b"text/event-stream"
 _BLAME_BYTES = 4096
 
 Conclude = Callable[[Exchange], None]
@@ -62,7 +62,7 @@ class Carriage:
         """
         if self._is_ending:  # who has waited for something else until now comes too late
             raise GatewayError(1901, headers={"Retry-After": "1"})
-        if exchange.fields is not None:
+        if exchange.dialect is not None and exchange.dialect.asks_usage and exchange.fields is not None:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)
         self._forwarder.budget.live += 1
@@ -98,7 +98,7 @@ class Carriage:
         body = connection.body()
         exchange.answered = self._now()
         exchange.sent = len(body)
-        usage = read_usage(body) if exchange.fields is not None else None
+        usage = read_usage(body) if exchange.dialect is not None else None
         self._judge(exchange, passage, usage, (len(body) + 3) // 4, body)
         self._describe(exchange)
         conclude(exchange)
@@ -127,7 +127,7 @@ class Carriage:
             self._give_up(exchange, answer, GatewayError(1901), conclude)
             return
         exchange.answered = self._now()
-        self._judge(exchange, passage, answer.usage(), answer.delivered(), last)
+        self._judge(exchange, passage, answer.usage(), answer.delivered(), answer.said or last)
         if answer.events is not None and answer.events.failed:
             exchange.outcome = Outcome.BROKEN
             exchange.error = GatewayError(1705)
@@ -154,10 +154,10 @@ class Carriage:
         announced = head.get(b"content-length")
         length = int(announced) if announced is not None else None
         answer = Answer(exchange, route.chain, length, self._progress, self._describe)
-        if exchange.fields is not None and (head.get(b"content-type") or b"").startswith(_EVENTS):
+        if is_stream(exchange, head):
             answer.watch(strip_usage=exchange.stream and not exchange.client_wants_usage)
             exchange.lines.append("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n")
-        elif (exchange.fields is not None or head.status >= 500) and exchange.method != "HEAD":
+        elif exchange.method != "HEAD" and (head.status >= 500 or is_held(exchange, head)):
             answer.hold()
         return answer
 
@@ -166,9 +166,12 @@ class Carriage:
         connection, request, reply = passage.connection, exchange.request, exchange.reply
         assert connection is not None and reply is not None
         chain = route.chain
-        holds = chain.buffers and not reply.is_stream
+        failed = is_error(exchange, reply.status)
+        holds = failed or (chain.buffers and not reply.is_stream)
         if holds:
-            reply.body = original = await connection.collect(self._answer_limit)
+            reply.body = original = await connection.collect(HOLD if failed else self._answer_limit)
+            if failed:
+                even_out(exchange, reply, original)
         if chain.response:
             await run_response(chain, exchange, Outcome.COMPLETE)  # it was the upstream's work, even if it is refused
             exchange.status = reply.status
@@ -203,7 +206,7 @@ class Carriage:
                 count_tokens(exchange, usage, 0)
             return
         exchange.outcome = Outcome.COMPLETE
-        if exchange.fields is not None:
+        if exchange.dialect is not None:
             count_tokens(exchange, usage, delivered)
 
     def _describe(self, exchange: Exchange) -> None:
@@ -227,9 +230,9 @@ class Carriage:
 
 
 def _is_whole(exchange: Exchange, passage: Passage, head: ResponseHead) -> bool:
-    """Whether all of the answer is here, and it is no stream of events."""
+    """Whether all of the answer is here, and it is neither a stream of events nor an error to be made even."""
     connection = passage.connection
     assert connection is not None
-    if not connection.complete or exchange.method == "HEAD":
+    if not connection.complete or exchange.method == "HEAD" or is_error(exchange, head.status):
         return False
-    return exchange.fields is None or not (head.get(b"content-type") or b"").startswith(_EVENTS)
+    return not is_stream(exchange, head)

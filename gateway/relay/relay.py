@@ -12,7 +12,8 @@ from gateway.http.faults import BadRequest, ClientGone, ClientStalled
 from gateway.http.request import Request
 from gateway.relay.carriage import Carriage
 from gateway.relay.chain import run_access, run_chunk, run_response
-from gateway.relay.dialect import estimate
+from gateway.relay.dialect.envelope import error_body
+from gateway.relay.dialect.tokens import estimate
 from gateway.relay.directions import Directions, explain_fault, no_route, open_exchange
 from gateway.relay.route import Route
 
@@ -144,7 +145,7 @@ class Relay:
         for name, value in error.headers.items():
             exchange.set_header(name, value)
         exchange.set_header("X-Tollkeeper-Error", str(error.number))
-        body = error.body(exchange.request_id)
+        body = error_body(exchange.dialect, error, exchange.request_id)
         exchange.sent = len(body)
         self._conclude(exchange)
         request.respond(error.status, [_JSON], body, "".join(exchange.lines).encode("latin-1"))

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.exchange import Exchange, Reply
 from gateway.relay.chain import Chain
+from gateway.relay.dialect.kind import Dialect, find_dialect
 from gateway.relay.target import Target
 
 Serve = Callable[[Exchange], Awaitable[Reply]]
@@ -16,6 +17,7 @@ class Route(msgspec.Struct, frozen=True):
     """Where a path leads: to `models`, to one `target`, or to `serve`, an answer of the gateway's own.
 
     `cost` is milli-units, `body` bytes, times are seconds. `strip` is a prefix taken off before the path goes on.
+    `dialect` is None where bytes are nobody's business; `is_mixed`: each request's own path names its dialect.
     """
 
     path: str
@@ -34,3 +36,9 @@ class Route(msgspec.Struct, frozen=True):
     first_byte: float = 120.0
     idle: float = 60.0
     total: float = 1800.0
+    dialect: Dialect | None = None
+    is_mixed: bool = False
+
+    def dialect_of(self, path: str) -> Dialect | None:
+        """The dialect of a request for `path`."""
+        return find_dialect(path) if self.is_mixed else self.dialect

@@ -7,7 +7,7 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Outcome, Reserved
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.price import price_tokens
-from gateway.relay.dialect import estimate_prompt
+from gateway.relay.dialect.tokens import estimate_prompt
 from gateway.relay.tally import Tally
 
 _NOBODY = ("", "", "", "")

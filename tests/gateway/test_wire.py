@@ -3,22 +3,17 @@ import math
 import time
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.wire import (
-    Usage,
     encode_object,
-    find_usage,
     is_deeper,
     parse_object,
     read_directives,
-    read_event,
     read_seconds,
-    read_usage,
 )
 
 DEPTH = 64
@@ -192,62 +187,6 @@ def test_no_body_of_ten_megabytes_holds_a_worker_for_long(body: bytes) -> None:
     started = time.process_time()
     assert number_of(body) == 0
     assert time.process_time() - started < 2.0
-
-
-@pytest.mark.parametrize(
-    ("body", "usage"),
-    [
-        (b'{"usage":{"prompt_tokens":3,"completion_tokens":0}}', Usage(3, 0)),
-        (b'{"usage":{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":2}}}', (3, None, 2)),
-        (b'{"usage":null}', None),
-        (b'{"id":"x"}', None),
-        (b'{"usage":{"prompt_tokens":"3"}}', None),
-        (b'{"usage":{"prompt_tokens":-3}}', None),
-        (b'{"usage":{"prompt_tokens":1' + b"0" * 30 + b"}}", None),
-        (b'{"usage":{"input_tokens":3,"output_tokens":0,"cache_read_input_tokens":2}}', (5, 0, 2)),
-        (b"[1]", None),
-        (b"", None),
-        (b"\xff\xfe", None),
-        (b"[" * 100_000, None),
-    ],
-)
-def test_usage_is_read_or_absent_never_an_error(body: bytes, usage: Any) -> None:
-    found = read_usage(body)
-    if isinstance(usage, tuple):
-        assert found is not None and found.prompt_tokens_details is not None
-        assert (found.prompt_tokens, found.completion_tokens, found.prompt_tokens_details.cached_tokens) == usage
-    else:
-        assert found == usage
-
-
-@pytest.mark.parametrize(
-    ("tail", "usage"),
-    [
-        (b'xxx"],"usage":{"prompt_tokens":3,"total_tokens":3}}', Usage(3)),
-        (b'],"usage" : {"prompt_tokens":3,"completion_tokens":0},"id":"x"}\n', Usage(3, 0)),
-        (b'"usage":{"prompt_tokens":1},"usage":{"prompt_tokens":2}}', Usage(2)),
-        (b'"usage":null}', None),
-        (b'"usage":{"prompt_tokens":"3"}}', None),
-        (b'"usage":{"prompt_tok', None),
-        (b'"usage"', None),
-        (b'{"prompt_tokens":3}', None),
-        (b'"usage":{}\xff', None),
-        (b'"usage":' + b"[" * 100_000, None),
-        (b"", None),
-    ],
-)
-def test_usage_is_found_at_the_end_of_an_answer(tail: bytes, usage: Usage | None) -> None:
-    assert find_usage(tail) == usage
-
-
-def test_an_event_tells_usage_choices_and_error() -> None:
-    event = read_event(b'{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1},"error":null,"x":[1]}')
-    assert event is not None and event.usage == Usage(1) and event.choices == [msgspec.Raw(b'{"delta":{}}')]
-    assert event.error is None
-    failed = read_event(b'{"error":{"message":"boom"}}')
-    assert failed is not None and failed.error == {"message": "boom"}
-    assert read_event(b"[DONE]") is None
-    assert read_event(b"\xff") is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from gateway.exchange import Exchange, Reply
 from gateway.http.head import read_head
 from gateway.relay.answer import HOLD, Answer
 from gateway.relay.chain import Chain
-from gateway.wire import Usage
+from gateway.relay.dialect.kind import CHAT
+from gateway.usage import Usage
 
 DELTA = b'data: {"choices":[{"delta":{}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -52,6 +53,7 @@ class Desk:
         self.exchange = Exchange("rid", head, method, "/x", 0.0)
         self.pen = self.exchange.request = Pen(method)
         self.exchange.reply = Reply(200)
+        self.exchange.dialect = CHAT
         self.progress: list[tuple[int, int]] = []
         chain = Chain((), (), (chunk,) if chunk else (), (), False, not chunk, ())
         self.answer = Answer(self.exchange, chain, length, self._progressed, lambda _: None)

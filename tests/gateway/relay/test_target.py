@@ -22,7 +22,7 @@ from gateway.http.faults import (
 from gateway.http.head import read_head
 from gateway.loader import load_backend
 from gateway.relay.dialect.kind import CHAT
-from gateway.relay.target import Target, blame_failure, explain_failure
+from gateway.relay.target import Target, blame_failure, explain_failure, no_endpoint
 from gateway.settings.schema import Backend
 from gateway.wire import parse_object
 

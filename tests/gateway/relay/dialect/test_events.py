@@ -5,11 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError
-from gateway.exchange import Exchange
-from gateway.http.head import read_head
-from gateway.relay.dialect import EventStream, ask_for_usage, count_tokens, error_event
-from gateway.wire import Usage, parse_object
+from gateway.relay.dialect.events import EventStream, watch_events
+from gateway.relay.dialect.kind import AUDIO, CHAT, COMPLETIONS, IMAGES, MESSAGES, RESPONSES, Dialect
+from gateway.usage import Usage
+from tests.faults.recording import STREAMS, events_of, stream_of
 
 MARK = b"data: [DONE]"
 
@@ -99,27 +98,89 @@ def test_the_usage_chunk_goes_only_if_nobody_asked(
     assert rest == MARK + blank
 
 
-RESPONSES = [
-    b'event: response.created\ndata: {"type":"response.created","response":{"usage":null}}',
-    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"a"}',
-    b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":{"input_tokens":9,'
-    b'"input_tokens_details":{"cached_tokens":4},"output_tokens":3}}}',
-]
-MESSAGES = [
-    b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":2,'
-    b'"cache_read_input_tokens":4,"cache_creation_input_tokens":3,"output_tokens":1}}}',
-    b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a"}}',
-    b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":3}}',
-    b'event: message_stop\ndata: {"type":"message_stop"}',
-]
+TOLD = {  # prompt, completion, cached, events that bring a piece
+    "chat": (CHAT, 19, 3, 7, 5),
+    "llama_server": (CHAT, 19, 3, 7, 5),
+    "completions": (COMPLETIONS, 5, 3, 0, 4),
+    "responses": (RESPONSES, 37, 11, 16, 3),
+    "messages": (MESSAGES, 35, 15, 8, 2),
+    "transcription": (AUDIO, 14, 45, 0, 3),
+    "speech": (AUDIO, 14, 101, 0, 2),
+    "images": (IMAGES, 50, 50, 0, 0),
+}
+FAILED = {"responses_failed": RESPONSES, "messages_failed": MESSAGES}
 
 
-@pytest.mark.parametrize("events", [RESPONSES, MESSAGES])
-def test_usage_of_other_apis(events: list[bytes]) -> None:
-    stream, _, _ = play([event + b"\n\n" for event in events])
+def listen(dialect: Dialect, pieces: list[bytes], strip: bool = True) -> tuple[EventStream, bytes, bytes]:
+    stream = watch_events(dialect, strip)
+    during = b"".join([stream.feed(piece) for piece in pieces if piece])
+    return stream, during, stream.finish()
+
+
+def test_every_recording_is_looked_at() -> None:
+    assert {*TOLD, *FAILED} == set(STREAMS)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(sorted(TOLD)), st.sampled_from([b"\n", b"\r\n"]), st.data())
+def test_recorded_streams_are_understood_however_they_are_cut(name: str, end: bytes, data: st.DataObject) -> None:
+    dialect, *told, pieces = TOLD[name]
+    recorded = stream_of(name).replace(b"\n", end)
+    stream, during, rest = listen(dialect, cut(recorded, data))
     usage = stream.usage
-    assert usage is not None and usage.prompt_tokens_details is not None
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details.cached_tokens) == (9, 3, 4)
+    assert usage is not None
+    cached = usage.prompt_tokens_details.cached_tokens or 0 if usage.prompt_tokens_details is not None else 0
+    assert [usage.prompt_tokens, usage.completion_tokens, cached] == told
+    assert stream.done and not stream.is_cut and not stream.failed
+    assert stream.events == pieces
+    only_ours = [event for event in events_of(name) if dialect.asks_usage and b'"choices":[]' in event]
+    expected = stream_of(name)
+    for event in only_ours:
+        expected = expected.replace(event + b"\n\n", b"")
+    assert during + rest == expected.replace(b"\n", end)
+    last = events_of(name)[-1].replace(b"\n", end) if dialect.ends else MARK
+    assert rest == last + 2 * end
+
+
+@given(st.sampled_from(sorted(TOLD)), st.data())
+def test_a_recorded_stream_that_breaks_off_is_cut_and_counts_no_usage(name: str, data: st.DataObject) -> None:
+    dialect, *_ = TOLD[name]
+    parts = events_of(name)
+    most = next(i for i, part in enumerate(parts) if b'"finish_reason":"' in part or i == len(parts) - 1)
+    kept = data.draw(st.integers(1, most))
+    shown = b"".join(part + b"\n\n" for part in parts[:kept])
+    stream, during, rest = listen(dialect, cut(shown, data))
+    assert stream.is_cut and stream.usage is None
+    assert during + rest == shown
+
+
+@given(st.sampled_from(sorted(FAILED)), st.data())
+def test_a_failure_inside_a_recorded_stream_is_seen(name: str, data: st.DataObject) -> None:
+    stream, during, rest = listen(FAILED[name], cut(stream_of(name), data))
+    assert stream.failed and not stream.is_cut
+    assert during + rest == stream_of(name)
+
+
+@given(st.lists(st.sampled_from([*EVENTS, MARK, b"data: [1]", b'data: {"type":1}', b"data:", b"\r\r", b'event: error']),
+                max_size=6), st.sampled_from([RESPONSES, MESSAGES, AUDIO]), st.data())  # fmt: skip
+def test_typed_streams_lose_no_byte_of_what_they_do_not_know(
+    parts: list[bytes], dialect: Dialect, data: st.DataObject
+) -> None:
+    stream = b"\n\n".join(parts)
+    _, during, rest = listen(dialect, cut(stream, data))
+    assert during + rest == stream
+
+
+@pytest.mark.parametrize("size", [10_000, 3_000_000])
+def test_a_last_event_of_any_length_ends_the_stream(size: int) -> None:
+    first, *_, last = events_of("responses")
+    long = last.replace(b"Hi there!", b"a" * size)
+    shown = first + b"\n\n" + long + b"\n\n"
+    pieces = [shown[at : at + 65_536] for at in range(0, len(shown), 65_536)]
+    stream, during, rest = listen(RESPONSES, pieces)
+    assert during + rest == shown
+    assert stream.done and not stream.is_cut
+    assert stream.usage is not None and stream.usage.completion_tokens == 11
 
 
 def test_usage_beside_choices_is_read_and_stays() -> None:
@@ -211,74 +272,3 @@ def test_the_last_event_is_read_even_without_its_empty_line() -> None:
 def test_an_error_inside_the_stream_is_noticed() -> None:
     assert play([b'data: {"error":{"message":"boom"}}\n\n'])[0].failed
     assert not play([chunk('an "error" in a text') + b"\n\n"])[0].failed
-
-
-def request(stream: bool = True, **fields: Any) -> Exchange:
-    head = read_head(b"POST", b"/v1/chat/completions", "1.1", [(b"host", b"a")])
-    exchange = Exchange("id", head, head.method, head.path, 0.0)
-    exchange.body = json.dumps({"model": "m", **fields}).encode()
-    exchange.fields = parse_object(exchange.body, 64)
-    exchange.stream = stream
-    return exchange
-
-
-@pytest.mark.parametrize(
-    ("options", "stream", "reports", "forwarded", "wants"),
-    [
-        ({}, True, True, {"include_usage": True}, False),
-        ({"stream_options": None}, True, True, {"include_usage": True}, False),
-        ({"stream_options": {"a": 1}}, True, True, {"a": 1, "include_usage": True}, False),
-        ({"stream_options": {"include_usage": False}}, True, True, {"include_usage": True}, False),
-        ({"stream_options": {"include_usage": True}}, True, True, {"include_usage": True}, True),
-        ({}, False, True, None, False),
-        ({}, True, False, None, False),
-        ({"stream_options": {"include_usage": True}}, True, False, {"include_usage": True}, True),
-    ],
-)
-def test_usage_is_asked_for_where_the_engine_reports_it(
-    options: dict[str, Any], stream: bool, reports: bool, forwarded: Any, wants: bool
-) -> None:
-    exchange = request(stream, **options)
-    ask_for_usage(exchange, reports)
-    assert exchange.fields is not None
-    raw = exchange.fields.get("stream_options")
-    assert (None if raw is None else json.loads(bytes(raw))) == forwarded
-    assert exchange.client_wants_usage == wants
-
-
-def test_options_that_are_no_object_are_refused() -> None:
-    with pytest.raises(GatewayError) as caught:
-        ask_for_usage(request(stream_options="x"), True)
-    assert (caught.value.number, caught.value.param) == (1214, "stream_options")
-
-
-def test_an_error_is_one_event_without_an_end() -> None:
-    event = error_event(GatewayError(1705), "rid")
-    assert event.startswith(b"data: {") and event.endswith(b"}\n\n") and event.count(b"\n") == 2
-    assert json.loads(event[6:])["error"]["number"] == 1705
-
-
-PROMPT: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 100}]}
-
-
-@pytest.mark.parametrize(
-    ("usage", "delivered", "expected"),
-    [
-        (Usage(7, 3), 9, ("counted", 7, 3)),
-        (Usage(0, 0), 9, ("counted", 0, 0)),  # an explicit 0 is 0
-        (Usage(7), 9, ("counted", 7, 0)),
-        (None, 9, ("estimated", 34, 9)),
-        (Usage(None, 5), 9, ("estimated", 34, 9)),
-    ],
-)
-def test_tokens_are_the_engines_or_marked_as_guessed(usage: Usage | None, delivered: int, expected: Any) -> None:
-    exchange = request(**PROMPT)
-    count_tokens(exchange, usage, delivered)
-    assert (exchange.tokens.source, exchange.tokens.prompt, exchange.tokens.completion) == expected
-
-
-@pytest.mark.parametrize("fields", [{"prompt": "x" * 38}, {"input": "x" * 38}, {}])
-def test_the_prompt_is_a_token_per_four_bytes(fields: dict[str, Any]) -> None:
-    exchange = request(**fields)
-    count_tokens(exchange, None, 0)
-    assert exchange.tokens.prompt == (10 if fields else 0)
