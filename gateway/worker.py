@@ -108,9 +108,9 @@ class Worker:
         self._sweeper = Sweeper(loop)
         self._pool = Pool(loop, self._sweeper, ClientLimits())
         self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
-        self._places = Places(link, timeouts)
-        self._directory = Directory(read_consumers(config.consumers), link.call)
         self._board = board = Board(self._descriptors.metrics)
+        self._places = Places(link, timeouts, config.tiers, board)
+        self._directory = Directory(read_consumers(config.consumers), link.call)
         self._stalls = board.index("loop_stalls_total")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
@@ -142,7 +142,7 @@ class Worker:
             case Drain():
                 self._drain(message.linger)
             case EndpointStates():
-                self._places.down = {backend: frozenset(urls) for backend, urls in message.down.items()}
+                self._places.inform(message, time.monotonic())
             case Changed():
                 self._directory.forget(message.digests)
             case Recount():

@@ -6,32 +6,77 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
-from gateway.link import Acquire, Command, Done, Failed, Gone, Link, LinkClosed, Observation, Release, Slot
-from gateway.settings.schema import Timeouts
+from gateway.link import (
+    Acquire,
+    Command,
+    Done,
+    EndpointStates,
+    Failed,
+    Gone,
+    Link,
+    LinkClosed,
+    Observation,
+    Release,
+    Slot,
+    Trial,
+)
+from gateway.metrics import Board
+from gateway.relay.claim import count_tokens, estimate_tokens, find_consumer, find_priority, find_tier
+from gateway.settings.schema import Tier, Timeouts
 
 _NONE: frozenset[str] = frozenset()
+_WAIT = 5.0  # seconds until it is worth asking again, where nobody knows
 _LOST = frozenset(("refused", "reset", "truncated"))  # failures that a dead process causes
 
 
 class Places:
-    """One worker's view. `down` is replaced whole by the supervisor's push."""
+    """One worker's view. `down` is replaced whole by the supervisor's push. `board`: where waits are counted."""
 
-    def __init__(self, link: Link, timeouts: Timeouts) -> None:
+    def __init__(self, link: Link, timeouts: Timeouts, tiers: Mapping[str, Tier], board: Board | None = None) -> None:
         self._link = link
         self._timeouts = timeouts
+        self._tiers = tiers
+        self._board = board
         self._suspects: set[tuple[str, str]] = set()  # endpoints whose failure was reported and not taken back
         self.down: dict[str, frozenset[str]] = {}
+        self.trials: dict[str, tuple[str, ...]] = {}
+        self._waits: dict[str, float] = {}  # monotonic seconds at which an endpoint can be asked again
+
+    def inform(self, states: EndpointStates, now: float) -> None:
+        """Take in what the supervisor says of the endpoints."""
+        self.down = {backend: frozenset(urls) for backend, urls in states.down.items()}
+        self.trials = states.trials
+        self._waits = {backend: now + wait for backend, wait in states.waits.items()}
 
     def down_of(self, backend: str) -> Collection[str]:
         return self.down.get(backend, _NONE)
+
+    def wait_of(self, backend: str, now: float) -> float:
+        """Seconds until a backend all of whose endpoints are down can be asked again, as far as that is known."""
+        return max(0.0, self._waits.get(backend, now + _WAIT) - now)
+
+    async def find_trial(self, backend: str, tried: Collection[str]) -> str | None:
+        """An endpoint that has been left alone and that this request is to try out."""
+        for url in self.trials.get(backend, ()):
+            if url not in tried:
+                try:
+                    answer = await self._link.call(Trial(backend, url))
+                except LinkClosed:
+                    return None
+                if isinstance(answer, Done) and answer.data:
+                    return url
+        return None
 
     async def acquire(self, exchange: Exchange, backend: str) -> Slot:
         """A slot of the backend, when there is one. Raises GatewayError 1707 to 1709, 1802, 1808.
 
         The place in the queue is given up if the caller is cancelled.
         """
-        timeouts = self._timeouts
-        ask = Acquire(backend, exchange.id, float(timeouts.queue), float(timeouts.load))
+        timeouts, tier = self._timeouts, find_tier(exchange, self._tiers)
+        ask = Acquire(
+            backend, exchange.id, float(timeouts.queue), float(timeouts.load), find_priority(exchange, tier),
+            find_consumer(exchange), estimate_tokens(exchange, tier.reserve), tier.may_load, tier.may_evict,
+        )  # fmt: skip
         try:
             answer = await self._link.call(ask)
         except LinkClosed:
@@ -40,11 +85,19 @@ class Places:
             self.release(exchange, backend, progress=False)
             raise
         if isinstance(answer, Slot):
-            exchange.queued += answer.queued
+            self._count_wait(exchange, ask, answer.queued)
             exchange.loading += answer.loading
             return answer
         assert isinstance(answer, Failed)
+        if (waited := answer.details.get("waited")) is not None:
+            self._count_wait(exchange, ask, waited)
         raise _refusal(backend, answer)
+
+    def _count_wait(self, exchange: Exchange, ask: Acquire, seconds: float) -> None:
+        """In vain or not."""
+        exchange.queued += seconds
+        if self._board is not None:
+            self._board.observe(self._board.index("queue_seconds", ask.backend, ask.priority), seconds)
 
     async def foresee(self, backend: str) -> Mapping[str, Any]:
         """How an engine and its queue stand. Raises GatewayError as `acquire` would at once; takes nothing."""
@@ -60,7 +113,7 @@ class Places:
 
     def release(self, exchange: Exchange, backend: str, *, progress: bool) -> None:
         """Give the slot back. `progress`: the engine finished, or was seen to work."""
-        self._link.tell(Release(backend, exchange.id, progress))
+        self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress)))
 
     async def has_died(self, backend: str, load: str, kind: str) -> bool:
         """Whether that run of the engine has ended, as a failure of this `kind` may tell.
@@ -75,10 +128,11 @@ class Places:
             return True
         return isinstance(answer, Done) and bool(answer.data)
 
-    def report(self, backend: str, endpoint: str, blame: str, consumer: str) -> None:
-        """A failure of an endpoint, blamed on it ('endpoint') or perhaps on it ('unclear')."""
-        self._suspects.add((backend, endpoint))
-        self._link.tell(Observation(backend, endpoint, False, blame, consumer))
+    def report(self, seen: Observation) -> None:
+        """What became of a request at an endpoint: a failure, or a trial that went well."""
+        if not seen.ok:
+            self._suspects.add((seen.backend, seen.endpoint))
+        self._link.tell(seen)
 
     def clear(self, backend: str, endpoint: str) -> None:
         """An endpoint answered: told only if it was under suspicion."""
@@ -89,4 +143,6 @@ class Places:
 
 def _refusal(backend: str, answer: Failed) -> GatewayError:
     headers = {"Retry-After": str(max(1, round(answer.retry_after)))} if answer.retry_after else None
-    return GatewayError(answer.number or 1707, answer.reason, headers=headers, details={"backend": backend})
+    return GatewayError(
+        answer.number or 1707, answer.reason, headers=headers, details={"backend": backend, **answer.details}
+    )

@@ -84,4 +84,8 @@ class Report:
         ]
 
     def _measure_queues(self) -> Readings:
-        return [((name, "normal"), float(engine["waiting"])) for name, engine in self._engines.describe().items()]
+        return [
+            ((name, priority), float(count))
+            for name, engine in self._engines.describe().items()
+            for priority, count in engine["queues"].items()
+        ]

@@ -8,7 +8,9 @@ from gateway.exchange import Exchange
 from gateway.http.head import read_head
 from gateway.link import Acquire, Done, Failed, Gone, LinkClosed, Observation, Release, Slot
 from gateway.relay.places import Places
-from gateway.settings.schema import Timeouts
+from gateway.settings.schema import Tier, Timeouts
+
+TIERS = {"free": Tier(priority="low", reserve=50), "pro": Tier(priority="high")}
 
 
 class Supervisor:
@@ -29,7 +31,9 @@ class Supervisor:
 
 def exchange() -> Exchange:
     head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a")])
-    return Exchange("rid", head, head.method, head.path, 0.0)
+    made = Exchange("rid", head, head.method, head.path, 0.0)
+    made.peer = "1.2.3.4"
+    return made
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ async def supervisor() -> Supervisor:
 
 @pytest.fixture
 async def places(supervisor: Supervisor) -> Places:
-    return Places(supervisor, Timeouts())  # type: ignore[arg-type]
+    return Places(supervisor, Timeouts(), TIERS)  # type: ignore[arg-type]
 
 
 async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: Places) -> None:
@@ -47,7 +51,7 @@ async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: P
     made = exchange()
     assert await places.acquire(made, "qwen") == Slot("http://x", "load-1", 1.5, 2.5)
     assert (made.queued, made.loading) == (1.5, 2.5)
-    assert supervisor.asked == [Acquire("qwen", "rid", 30.0, 600.0)]
+    assert supervisor.asked == [Acquire("qwen", "rid", 30.0, 600.0, "normal", "1.2.3.4")]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ async def test_only_engines_die(supervisor: Supervisor, places: Places) -> None:
 async def test_good_answers_are_told_only_of_suspects(supervisor: Supervisor, places: Places) -> None:
     places.clear("b", "http://x")
     assert supervisor.told == []
-    places.report("b", "http://x", "unclear", "acme")
+    places.report(Observation("b", "http://x", False, "unclear", "acme"))
     places.clear("b", "http://y")
     places.clear("b", "http://x")
     places.clear("b", "http://x")
