@@ -11,11 +11,14 @@ from gateway.settings.schema import Tier
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _MOST = 2**40
 _DEFAULT = Tier()
+_ALONE = Tier(may_evict=True)  # where there are no tiers, nobody's models are guarded from anybody
 _read_count = msgspec.json.Decoder(int | None)
 
 
 def find_tier(exchange: Exchange, tiers: Mapping[str, Tier]) -> Tier:
     """The tier that was applied; without a quota the one that the caller's credential names."""
+    if not tiers:
+        return _ALONE
     credential = exchange.credential
     name = exchange.tier or (credential.tier if credential is not None else "anonymous")
     return tiers.get(name, _DEFAULT)

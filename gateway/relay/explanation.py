@@ -27,7 +27,7 @@ from gateway.relay.places import Places
 from gateway.relay.rehearsal import Draft, PeekingLedger, Rehearsal, Step, rehearse
 from gateway.relay.route import Route
 from gateway.relay.services import MemoryCache, Meter, Services
-from gateway.relay.target import Target
+from gateway.relay.target import Target, no_endpoint
 from gateway.settings.schema import Config, Headers
 
 _SAFE = frozenset(("GET", "HEAD"))
@@ -166,7 +166,7 @@ class _Rest:
         if self._target.candidates:
             self._pick(exchange, self._target)
         else:
-            self.place["engine"] = dict(await self._places.foresee(self._target.name))
+            self.place["engine"] = dict(await self._places.foresee(exchange, self._target.name))
 
     def _pick(self, exchange: Exchange, target: Target) -> None:
         """The endpoint, chosen by what the worker has in flight now."""
@@ -177,7 +177,10 @@ class _Rest:
             {"url": c.url, "state": "down" if c.url in down else "up", "inflight": c.inflight}
             for c in target.candidates
         ]
-        self.place["endpoint"] = target.pick(exchange, down, ()).url
+        candidate = target.pick(exchange, down)
+        if candidate is None:
+            raise no_endpoint(target, self._places.wait_of(target.name, time.monotonic()))
+        self.place["endpoint"] = candidate.url
 
 
 def _model_field(exchange: Exchange) -> bytes:

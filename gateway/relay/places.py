@@ -68,7 +68,7 @@ class Places:
         return None
 
     async def acquire(self, exchange: Exchange, backend: str) -> Slot:
-        """A slot of the backend, when there is one. Raises GatewayError 1707 to 1709, 1802, 1808.
+        """A slot of the backend, when there is one. Raises GatewayError 1108, 1707 to 1709, 1714, 1716, 1802, 1808.
 
         The place in the queue is given up if the caller is cancelled.
         """
@@ -99,10 +99,12 @@ class Places:
         if self._board is not None:
             self._board.observe(self._board.index("queue_seconds", ask.backend, ask.priority), seconds)
 
-    async def foresee(self, backend: str) -> Mapping[str, Any]:
+    async def foresee(self, exchange: Exchange, backend: str) -> Mapping[str, Any]:
         """How an engine and its queue stand. Raises GatewayError as `acquire` would at once; takes nothing."""
+        tier = find_tier(exchange, self._tiers)
+        asked = {"backend": backend, "may_load": tier.may_load, "may_evict": tier.may_evict}
         try:
-            answer = await self._link.call(Command("foresee", {"backend": backend}))
+            answer = await self._link.call(Command("foresee", asked))
         except LinkClosed:
             raise GatewayError(1901) from None
         if isinstance(answer, Failed):

@@ -31,6 +31,7 @@ from gateway.link import (
     Release,
     Settled,
     StoreState,
+    Trial,
     WriterGone,
 )
 from gateway.memory import MemoryCache
@@ -101,6 +102,8 @@ class Desk:
                 return self._is_gone(message)
             case Observation() if self.endpoints is not None:
                 self.endpoints.observe(message)
+            case Trial() if self.endpoints is not None:
+                return Done(self.endpoints.give_trial(message))
             case LookUp():
                 return self.ask_control(message)
             case Once() | Keep() | Recall() | Forget():
@@ -130,7 +133,7 @@ class Desk:
     def _obey(self, command: Command) -> Any:
         """What workers may ask to be done."""
         if command.name == "foresee":
-            return self._engines.foresee(command.arguments["backend"])
+            return self._engines.foresee(**command.arguments)
         return self.ask_control(command) if command.name in _WORKERS_MAY else None
 
     def answer_control(self, control: Child, message: Any) -> Any:
