@@ -8,7 +8,7 @@ TOLLKEEPER := $(BIN)/tollkeeper
 TINY := models/tiny.gguf
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-llama test proof check bench fmt schema lock install clean
+.PHONY: help run run-llama engines test proof check bench fmt schema lock install clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,6 +18,8 @@ run: $(VENV)/.installed ## serve config/demo.yaml: echo engine, a key per tier, 
 
 run-llama: $(VENV)/.llama $(TINY) ## serve config/llama.yaml: the same with llama.cpp (builds it once: 2-4 minutes)
 	$(TOLLKEEPER) serve config/llama.yaml
+
+engines: $(VENV)/bin/llama-server $(VENV)/mlx/.installed ## llama-server (built: 5-9 minutes) and mlx-lm (350 MB) as well
 
 test: $(VENV)/.tested $(VENV)/.llama ## all tests that take seconds
 	$(BIN)/python -m pytest -q -m "not proof"
@@ -79,6 +81,18 @@ $(VENV)/.llama: backends/llama_cpp/build.sh backends/llama_cpp/trim.cmake | $(VE
 	@command -v g++ >/dev/null || { echo "a C++ compiler is missing: apt-get install gcc g++"; exit 1; }
 	@echo "building llama.cpp (once, 2-4 minutes; the wheel is kept in wheels/)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh backends/llama_cpp/build.sh
+	@touch $@
+
+$(VENV)/bin/llama-server: backends/llama_cpp/build_server.sh | $(VENV)/.installed
+	@command -v g++ >/dev/null || { echo "a C++ compiler is missing: apt-get install gcc g++"; exit 1; }
+	@echo "building llama-server (once; the program is kept in wheels/)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh backends/llama_cpp/build_server.sh
+
+# An environment of its own: what mlx-lm brings along is nobody else's business.
+$(VENV)/mlx/.installed: | $(VENV)/.made
+	@echo "installing mlx-lm"
+	@$(PYTHON) -m venv $(VENV)/mlx
+	@$(VENV)/mlx/bin/pip --disable-pip-version-check install --quiet 'mlx-lm>=0.32,<1' 'mlx[cpu]'
 	@touch $@
 
 $(TINY): | $(VENV)/.tested

@@ -17,10 +17,11 @@ from gateway.settings.problem import ConfigError, Problem
 def check(file: str, strict: bool) -> None:
     """Check the configuration FILE: keys, values, references, files, plugins, engines. Exit code 1 on an error."""
     problems = _find(file)
-    errors = sum(strict or problem.level == "error" for problem in problems)
+    wrong = [problem for problem in problems if problem.level != "note"]
+    errors = sum(strict or problem.level == "error" for problem in wrong)
     print_problems(file, problems)
-    warnings = len(problems) - errors
-    click.echo(f"{file}: {_count(errors, 'error')}, {_count(warnings, 'warning')}" if problems else f"{file}: good")
+    warnings = len(wrong) - errors
+    click.echo(f"{file}: {_count(errors, 'error')}, {_count(warnings, 'warning')}" if wrong else f"{file}: good")
     raise SystemExit(1 if errors else 0)
 
 

@@ -6,7 +6,7 @@ import click
 
 from gateway.settings.problem import Problem
 
-_COLOURS = {"error": "red", "warning": "yellow"}
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def print_problems(file: str, problems: Iterable[Problem]) -> None:

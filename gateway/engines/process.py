@@ -122,6 +122,7 @@ class Engine:
             "port": run.port if run is not None else 0,
             "load": run.load if run is not None else "",
             "load_seconds": self.load_seconds,
+            "chosen": self._backend.chosen,
             "restarts": dict(self.restarts),
             "last_words": self._last_words(5),
         }

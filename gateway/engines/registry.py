@@ -50,8 +50,7 @@ def plan_engines(config: Config) -> dict[str, Planned]:
         backend = load_backend(name, *settings.engine)
         if backend.launch(0) is not None:
             slots = backend.slots if settings.slots is None else settings.slots
-            estimate = getattr(backend, "memory", None)
-            terms = read_terms(config, name, estimate() if estimate is not None else 0)
+            terms = read_terms(config, name, backend.memory())
             plans[name] = Planned(backend, slots, settings.queue, terms)
     return plans
 

@@ -10,12 +10,13 @@ import msgspec
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong. `path` is where (`tiers.free.rate`), `line` is that of the file, 0 when unknown.
 
-    An "error" keeps the configuration from being used; a "warning" does not.
+    An "error" keeps the configuration from being used; a "warning" does not; a "note" is nothing wrong at all, but
+    what was decided where the file leaves it open.
     """
 
     path: str
     message: str
-    level: Literal["error", "warning"] = "error"
+    level: Literal["error", "warning", "note"] = "error"
     line: int = 0
 
     def __str__(self) -> str:

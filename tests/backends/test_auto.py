@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli import tollkeeper
 from gateway.loader import load_backend
 from gateway.settings.problem import ConfigError
 from tests.backends.folder import write_folder
@@ -79,6 +81,18 @@ def test_preference_is_the_order(engines: dict[str, Any], tmp_path: Path) -> Non
     engines["drawbacks"] = set()
     folder = write_folder(tmp_path / "model")
     assert [choose(folder)[0], choose(folder, among=["vllm", "mlx"])[0]] == ["mlx", "vllm"]
+
+
+def test_check_tells_what_was_chosen_and_finds_nothing_wrong_with_it(
+    engines: dict[str, Any], gguf: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        f"backends:\n  house:\n    auto: {{model: {gguf}}}\nroutes: [{{path: /x, to: house, auth: none}}]\n"
+    )
+    told = CliRunner().invoke(tollkeeper, ["check", "--strict", str(file)])
+    assert f"{file}:3: note: backends.house.auto: llama_cpp serves this model; mlx: the model" in told.stderr
+    assert (told.exit_code, told.stdout) == (0, f"{file}: good\n")
 
 
 def test_nothing_fits(engines: dict[str, Any], tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def _backends(config: Config) -> Iterator[Problem]:
             yield from _below(path, error)
         else:
             yield from (Problem(path, message) for message in loaded.problems())
+            if loaded.chosen:
+                yield Problem(path, loaded.chosen, "note")
 
 
 def _load(entries: Sequence[dict[str, Any]], path: str) -> tuple[Chain, list[Problem]]:
