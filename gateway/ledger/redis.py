@@ -22,7 +22,7 @@ from gateway.redis.client import Client
 from gateway.redis.cluster import slot_of
 from gateway.redis.connection import Receiver
 from gateway.redis.location import Location
-from gateway.redis.node import Node
+from gateway.redis.node import Down, Node
 from gateway.tasks import spawn
 
 Answer = Grant | Denial
@@ -75,7 +75,9 @@ class RedisLedger:
         future: asyncio.Future[Answer] = self._loop.create_future()
         fail = partial(self._fall_back, ask, future)
         parts = self._split(ask)
-        if len(parts) > 1:
+        if not self._is_up and not self.client.is_cluster:
+            fail(Down("Redis is down"))
+        elif len(parts) > 1:
             spawn(self._take_parts(ask, parts, future, fail), "ask of several nodes")
         else:
             self._question("take", ask, future, fail)
@@ -138,13 +140,16 @@ class RedisLedger:
 
         def done(answer: Answer) -> None:
             self._replica.observe(self._loop.time() - asked)
-            future.set_result(answer)
+            if not future.done():
+                future.set_result(answer)
+            elif mode == "take" and isinstance(answer, Grant):  # nobody waits for it
+                self._give_back(ask, [(tuple(range(len(ask.needs))), answer)])
 
         Question(self, mode, ask, self._calendar.find(ask, _wall_us()), done, fail).put()
 
     def _one(self, mode: str, ask: Ask) -> "asyncio.Future[Answer]":
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._question(mode, ask, future, future.set_exception)
+        self._question(mode, ask, future, lambda error: None if future.done() else future.set_exception(error))
         return future
 
     def _split(self, ask: Ask) -> list[Part]:

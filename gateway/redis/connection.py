@@ -5,6 +5,7 @@ taken for another command's (redis-py's CVE-2023-28858 was that mistake).
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Any, Protocol, cast
 
 import hiredis
 
+_log = logging.getLogger("tollkeeper")
 _NOTHING = object()  # not False, as an answer may be that
 _ABORT = struct.pack("ii", 1, 0)
 
@@ -88,16 +90,18 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        reader = self._reader
-        reader.feed(data)
-        try:
-            while (reply := reader.gets()) is not _NOTHING:
-                if self._late:
-                    self._late.popleft()[1](reply, True)
-                else:
-                    self._waiting.popleft()[1](reply, False)
-        except (hiredis.ProtocolError, IndexError):  # not what was asked for: nothing on this line can be trusted
-            self.abort()
+        self._reader.feed(data)
+        while not self.closed:
+            commands = self._late or self._waiting
+            try:
+                reply = self._reader.gets()
+                if reply is _NOTHING:
+                    return
+                _, receiver = commands.popleft()
+            except (hiredis.ProtocolError, IndexError):  # not what was asked for: nothing on this line can be trusted
+                self.abort()
+                return
+            _tell(receiver, reply, commands is self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose()
@@ -112,7 +116,7 @@ class Connection(asyncio.Protocol):
         while self._waiting and self._waiting[0][0] <= now:
             _, receiver = self._waiting.popleft()
             self._late.append((now, receiver))
-            receiver(TimeoutError("Redis does not answer"), False)
+            _tell(receiver, TimeoutError("Redis does not answer"), False)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -127,10 +131,18 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         error = ConnectionResetError("the connection to Redis is lost")
         while self._late:
-            self._late.popleft()[1](error, True)
+            _tell(self._late.popleft()[1], error, True)
         while self._waiting:
-            self._waiting.popleft()[1](error, False)
+            _tell(self._waiting.popleft()[1], error, False)
         self._on_lost()
+
+
+def _tell(receiver: Receiver, reply: Any, is_late: bool) -> None:
+    """A mistake of one receiver is not the others'."""
+    try:
+        receiver(reply, is_late)
+    except Exception:
+        _log.exception("what an answer of Redis led to failed")
 
 
 def expect() -> "tuple[asyncio.Future[Any], Receiver]":

@@ -374,3 +374,15 @@ async def test_the_least_permissions_suffice(server: Server) -> None:
         await till.ledger.client.call("tk:x", *command)
     assert till.ledger.client.is_up
     till.ledger.close()
+
+
+async def test_a_look_that_is_given_up_harms_nobody(server: Server) -> None:
+    async with opened(server) as till:
+        account = Account((MONTH,))
+        for _ in range(50):
+            look = asyncio.ensure_future(till.wallet.peek(account, 1000))
+            take = asyncio.ensure_future(till.take(account))
+            await asyncio.sleep(0)
+            look.cancel()
+            assert isinstance(await take, Charge)
+        assert till.ledger.client.is_up and till.replica.changes == []

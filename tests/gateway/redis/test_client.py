@@ -470,3 +470,13 @@ def _move_empty_slot(servers: list[Server], client: Client, key: str) -> None:
     owner.call("DEL", key)
     for server in (taker, owner, *servers):
         server.call("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+
+async def test_a_mistake_of_one_receiver_is_not_the_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(reply: Any, is_late: bool) -> None:
+        raise ValueError("mine")
+
+    async with connected(server.url) as client:
+        client.send("k", pack(("PING",)), fail)
+        assert await client.call("k", "ECHO", "x") == b"x" and client.is_up
+    assert "mine" in caplog.text
