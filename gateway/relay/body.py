@@ -1,4 +1,7 @@
-"""Reading a request's body: bounded, decoded one level deep where it leads to a model, and the model looked up."""
+"""Reading a request's body: bounded, decoded one level deep where it leads to a model, and the model looked up.
+
+Where the dialect takes forms, a form is read for its model and goes on as it came.
+"""
 
 from hashlib import sha256
 from typing import TypeVar
@@ -7,6 +10,7 @@ import msgspec
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.relay.dialect import form
 from gateway.relay.registry import Registry, is_model_id
 from gateway.wire import encode_object, parse_object
 
@@ -27,7 +31,7 @@ class BodyReader:
         self._registry = registry
 
     async def read(self, exchange: Exchange) -> None:
-        """Fill `body`, and for a model `fields`, `model`, `stream` and its share of the `cost`.
+        """Fill `body`, and for a model `fields` (of JSON), `model`, `stream` and its share of the `cost`.
 
         Does nothing if it was read already. Raises GatewayError 1208 (too large), 121x (not what it should be), 1804
         (too slow).
@@ -40,21 +44,29 @@ class BodyReader:
         exchange.body = body = await exchange.request.read(body_limit(exchange, self._limit))
         if self._registry is None:
             return
-        exchange.fields = fields = parse_object(body, self._depth)
-        asked = _decode(fields, "model", _text, "a string")
-        if asked is None:
-            raise GatewayError(1213, "The body names no model.", param="model")
+        kind = exchange.head.get(b"content-type")
+        if kind is not None and form.is_form(kind) and exchange.dialect is not None and exchange.dialect.takes_forms:
+            told = form.read_form(kind, body)
+            asked, exchange.stream = told.model, told.stream
+        else:
+            asked = self._read_object(exchange, body)
         entry = self._registry.find(asked)
         if entry is None and not is_model_id(asked):
             raise GatewayError(1214, "The model's name has characters that no model has.", param="model")
         exchange.model_asked = asked
-        exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
         exchange.entry = entry
         if entry is not None:
             exchange.model = entry.name
             exchange.model_label = entry.label
             exchange.cost = exchange.cost * entry.cost // 1000
 
+    def _read_object(self, exchange: Exchange, body: bytes) -> str:
+        exchange.fields = fields = parse_object(body, self._depth)
+        asked = _decode(fields, "model", _text, "a string")
+        if asked is None:
+            raise GatewayError(1213, "The body names no model.", param="model")
+        exchange.stream = bool(_decode(fields, "stream", _flag, "true or false"))
+        return asked
 
     async def check_digest(self, exchange: Exchange) -> None:
         """The chain's step for callers who signed their body: read now, it is the one that they signed.
@@ -82,6 +94,15 @@ def _decode(fields: dict[str, msgspec.Raw], name: str, decoder: msgspec.json.Dec
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise GatewayError(1214, f"{name} must be {wanted}.", param=name) from None
+
+
+def rename_model(exchange: Exchange, name: str) -> None:
+    """Have the body ask for the model `name`, whatever it asked for."""
+    if exchange.fields is not None:
+        exchange.set_field("model", name)
+    else:
+        assert exchange.body is not None
+        exchange.body = form.rename_model(exchange.head.get(b"content-type") or b"", exchange.body, name)
 
 
 def forwarded_body(exchange: Exchange) -> bytes:

@@ -23,7 +23,7 @@ _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum (?:model|sequence|input) length|(?:prompt|input) is too long", re.I
 )
 _is_code = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
-_title = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.I | re.S)
+_title = re.compile(r"<(?:title|h1)[^>]{0,200}>([^<]{1,300})", re.I)
 _file = re.compile(
     r"""(?<![\w:/.~-])(?:~|\.{1,2})?/(?!v\d+\b|api/)[^\s"'`,;:()<>\[\]{}/]+(?:/[^\s"'`,;:()<>\[\]{}/]+)+/?"""
     r"""|\b[A-Za-z]:\\[^\s"'`,;<>]+"""
@@ -147,7 +147,7 @@ def _read_page(body: bytes) -> str:
     if not text.startswith("<"):
         return "" if "\ufffd" in text or "\0" in text else text
     found = _title.search(text)
-    return unescape(re.sub(r"<[^>]*>", " ", found[2])) if found else ""
+    return unescape(found[1]) if found else ""
 
 
 def clean(text: str) -> str:

@@ -9,7 +9,8 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.http.faults import BodyTooLarge
 from gateway.http.head import read_head
-from gateway.relay.body import BodyReader, forwarded_body
+from gateway.relay.body import BodyReader, forwarded_body, rename_model
+from gateway.relay.dialect.kind import AUDIO, CHAT
 from gateway.relay.registry import Registry
 from gateway.settings.schema import Model
 
@@ -139,3 +140,37 @@ def test_a_body_is_read_once() -> None:
 
     asyncio.run(run())
     assert made.cost == 1000
+
+
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\xfb\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b--\r\n'
+)
+FORM_TYPE = (b"content-type", b"multipart/form-data; boundary=b")
+
+
+def test_a_form_leads_to_its_model_and_goes_on_as_it_came() -> None:
+    made = exchange(FORM % b"nick", FORM_TYPE)
+    made.dialect = AUDIO
+    read(made)
+    assert (made.model_asked, made.model, made.stream, made.cost, made.fields) == ("nick", "m", False, 1000, None)
+    assert forwarded_body(made) == FORM % b"nick"
+    rename_model(made, "whisper-large")
+    assert forwarded_body(made) == FORM % b"whisper-large"
+
+
+@pytest.mark.parametrize("model", [b"../x", b"m\r\n", b""])
+def test_a_form_cannot_ask_for_what_is_no_model(model: bytes) -> None:
+    made = exchange(FORM % model, FORM_TYPE)
+    made.dialect = AUDIO
+    with pytest.raises(GatewayError) as caught:
+        read(made)
+    assert (caught.value.number, caught.value.param) == (1214, "model")
+
+
+def test_a_form_is_no_chat() -> None:
+    made = exchange(FORM % b"m", FORM_TYPE)
+    made.dialect = CHAT
+    with pytest.raises(GatewayError) as caught:
+        read(made)
+    assert caught.value.number == 1210
