@@ -36,10 +36,10 @@ def read_terms(config: Config, name: str, estimate: int) -> Terms:
     is_lazy = loads_on_demand(config, backend)
     models = [model for model in config.models.values() if model.backend == name]
     return Terms(
-        memory=estimate if backend.memory is None else backend.memory,
+        memory=int(estimate if backend.memory is None else backend.memory),
         group=backend.group,
-        idle=math.inf if backend.idle is None else backend.idle,
-        residency=backend.residency,
+        idle=math.inf if backend.idle is None else float(backend.idle),
+        residency=float(backend.residency),
         preload=not is_lazy or any(model.preload for model in models),
         is_pinned=not is_lazy or any(model.pin for model in models),
         revives=not is_lazy,
