@@ -30,6 +30,7 @@ from gateway.link.messages import (
     Settled,
     Slot,
     StoreState,
+    Trial,
     WriterGone,
 )
 from gateway.link.transport import Handler, Link, LinkClosed
@@ -67,5 +68,6 @@ __all__ = [
     "Settled",
     "Slot",
     "StoreState",
+    "Trial",
     "WriterGone",
 ]

@@ -103,19 +103,39 @@ class Gone(Message, frozen=True):
 
 
 class Observation(Message, frozen=True):
-    """What a worker saw of an endpoint: `ok`, or a failure that is `blame`d on it ('endpoint' or 'unclear')."""
+    """What a worker saw of an endpoint: `ok`, or a failure that is `blame`d on it ('endpoint' or 'unclear').
+
+    `good` answers came before it, since the worker's last observation. `trial`: the request was one of the breaker's.
+    `asked`: the endpoint had the request, and nothing of its answer was of use.
+    """
 
     backend: str
     endpoint: str
     ok: bool
     blame: str = ""
     consumer: str = ""
+    good: int = 0
+    trial: bool = False
+    asked: bool = True
 
 
 class EndpointStates(Message, frozen=True):
-    """Endpoints that must not be used now, by backend; pushed whole on every change."""
+    """Endpoints that must not be used now, by backend; pushed whole on every change.
+
+    `trials`: those of them that a request may try out, if it is given a `Trial`. `waits`: where no endpoint is left,
+    the seconds until one can be asked.
+    """
 
     down: dict[str, tuple[str, ...]]
+    trials: dict[str, tuple[str, ...]] = {}
+    waits: dict[str, float] = {}
+
+
+class Trial(Message, frozen=True):
+    """Ask whether this request may try out an endpoint that has been left alone; answered by `Done(bool)`."""
+
+    backend: str
+    endpoint: str
 
 
 class Peek(Message, frozen=True):
@@ -221,7 +241,7 @@ class Command(Message, frozen=True):
 
 AnyMessage = (
     Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
-    | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
+    | EndpointStates | Trial | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
     | AuthorityState | Fleet | Recount | Once | Keep | Recall | Forget | Notice
     | Ask | Grant | Denial | Refund | Renew | Return
 )  # fmt: skip

@@ -7,6 +7,7 @@ from math import ceil, exp, log
 
 RETRY_SHARE = 0.1  # of live requests, outcomes.md
 RETRY_FLOOR = 3
+RETRY_EARNED = 0.09  # of a retry, by each request: with the floor no more than a tenth of 300 requests
 MEMORY = 10.0  # seconds in which a latency fades to a third
 PENALTY = 5.0  # seconds that a failure counts for, at least: who fails fast is not quick
 OVERLOAD = 1.25  # how much more than its share an endpoint may have in flight before a hash passes it by
@@ -147,17 +148,37 @@ def _usable(candidates: Sequence[Candidate], down: Collection[str], tried: Colle
 
 
 class RetryBudget:
-    """Retries in flight never exceed a tenth of the live requests (and may always be three)."""
+    """How often requests may be sent again: at once no more than a tenth of the live ones, or RETRY_FLOOR of them.
 
-    __slots__ = ("live", "retrying")
+    Over time, each request earns RETRY_EARNED of a retry and each second a tenth of one, up to the same bound. So a
+    full outage is met with 1.1 times its requests, and a lone request is sent again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_at", "_earned", "_now", "live", "retrying")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._at = now()
+        self._earned = float(RETRY_FLOOR)
         self.live = 0
         self.retrying = 0
 
+    def enter(self) -> None:
+        """One request more is live; `leave` when it is over."""
+        self.live += 1
+        self._earned += RETRY_EARNED
+
+    def leave(self) -> None:
+        self.live -= 1
+
     def take(self) -> bool:
-        if self.retrying >= max(RETRY_FLOOR, self.live * RETRY_SHARE):
+        """Whether a request may be sent again now; `give` once it is decided what became of it."""
+        now, bound = self._now(), max(RETRY_FLOOR, ceil(self.live * RETRY_SHARE))
+        self._earned = min(bound, self._earned + (now - self._at) * RETRY_SHARE)
+        self._at = now
+        if self.retrying >= bound or self._earned < 1:
             return False
+        self._earned -= 1
         self.retrying += 1
         return True
 

@@ -65,7 +65,7 @@ class Carriage:
         if exchange.dialect is not None and exchange.dialect.asks_usage and exchange.fields is not None:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)
-        self._forwarder.budget.live += 1
+        self._forwarder.budget.enter()
         self._running[exchange] = asyncio.current_task()
         try:
             head = await self._forwarder.send(passage, route)
@@ -88,7 +88,7 @@ class Carriage:
             raise GatewayError(1901, headers={"Retry-After": "1"}) from None
         finally:
             self._running.pop(exchange, None)
-            self._forwarder.budget.live -= 1
+            self._forwarder.budget.leave()
             passage.finish()
 
     def _hand_on(self, exchange: Exchange, passage: Passage, conclude: Conclude) -> None:

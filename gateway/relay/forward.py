@@ -8,11 +8,12 @@ from gateway.http.client import UpstreamConnection
 from gateway.http.faults import UpstreamError
 from gateway.http.head import ResponseHead
 from gateway.http.pool import Pool
+from gateway.link import Observation
 from gateway.relay.balance import PENALTY, Candidate, RetryBudget
 from gateway.relay.body import body_limit, forwarded_body
 from gateway.relay.places import Places
 from gateway.relay.route import Route
-from gateway.relay.target import Target, blame_failure, explain_failure
+from gateway.relay.target import Target, blame_failure, explain_failure, no_endpoint
 
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 
@@ -23,13 +24,17 @@ class Passage:
     `finish` gives all of it back; it must run however the request ends.
     """
 
-    __slots__ = ("_places", "_pool", "candidate", "connection", "exchange", "load", "slotted", "target", "tried", "url")
+    __slots__ = (
+        "_places", "_pool", "candidate", "connection", "exchange", "is_trial", "load", "slotted", "target", "tried",
+        "url",
+    )  # fmt: skip
 
     def __init__(self, exchange: Exchange, target: Target, places: Places, pool: Pool) -> None:
         self.exchange = exchange
         self.target = target
         self.candidate: Candidate | None = None
         self.connection: UpstreamConnection | None = None
+        self.is_trial = False  # of an endpoint that has been left alone
         self.load = ""
         self.slotted = False
         self.tried: set[str] = set()
@@ -79,7 +84,7 @@ class Forwarder:
         self._connect_timeout = connect_timeout
         self._opened = opened
         self._now = now
-        self.budget = RetryBudget()
+        self.budget = RetryBudget(now)
 
     def passage(self, exchange: Exchange, target: Target) -> Passage:
         exchange.upstream = Upstream(target.name)
@@ -92,19 +97,20 @@ class Forwarder:
             await self._take_slot(passage)
         try:
             while True:
-                self._choose(passage)
+                await self._choose(passage)
                 failure = head = None
                 started = self._now()
                 try:
                     head = await self._attempt(passage, route)
                     again = head.status >= 500 and route.retry
                     self._learn(passage, started, is_good=head.status < 500)
+                    self._credit(passage, head)
                 except UpstreamError as error:
                     self._learn(passage, started, is_good=False)
                     died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind)
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
-                    self.report(passage, blame_failure(error))
+                    self.report(passage, blame_failure(error), was_asked=error.sent)
                 if again and self._may_go_on(passage) and (retrying or self.budget.take()):
                     retrying = True
                     if head is not None:  # else it is told already; nobody will read the body of this one
@@ -125,26 +131,49 @@ class Forwarder:
             now = self._now()
             passage.candidate.learn(now - started if is_good else max(now - started, PENALTY), now)
 
-    def report(self, passage: Passage, blame: Blame) -> None:
+    def report(self, passage: Passage, blame: Blame, was_asked: bool = True) -> None:
         """Tell the supervisor of a failure that is, or may be, the endpoint's."""
-        if passage.candidate is not None and blame is not Blame.CLIENT:
-            credential = passage.exchange.credential
-            who = credential.consumer if credential is not None else passage.exchange.peer
-            self._places.report(passage.target.name, passage.url, blame.value, who)
+        candidate, exchange = passage.candidate, passage.exchange
+        if candidate is not None and blame is not Blame.CLIENT:
+            credential = exchange.credential
+            who = credential.consumer if credential is not None else exchange.peer
+            good, candidate.good = candidate.good, 0
+            was_asked = was_asked and not exchange.first_byte
+            seen = Observation(
+                passage.target.name, passage.url, False, blame.value, who, good, passage.is_trial, was_asked
+            )
+            self._places.report(seen)
+
+    def _credit(self, passage: Passage, head: ResponseHead) -> None:
+        """The endpoint has answered; if that was a trial, the supervisor waits for its end."""
+        candidate = passage.candidate
+        if candidate is not None and head.status < 500:
+            candidate.good += 1
+            if passage.is_trial:
+                self._places.report(Observation(passage.target.name, passage.url, True, trial=True))
 
     async def _take_slot(self, passage: Passage) -> None:
         passage.slotted = True
         slot = await self._places.acquire(passage.exchange, passage.target.name)
         passage.url, passage.load = slot.url, slot.load
 
-    def _choose(self, passage: Passage) -> None:
-        """Decide for an endpoint; a slot is where it is."""
+    async def _choose(self, passage: Passage) -> None:
+        """Decide for an endpoint; a slot is where it is. Raises GatewayError 1706."""
         target, upstream = passage.target, passage.exchange.upstream
         if target.candidates:
-            passage.move(target.pick(passage.exchange, self._places.down_of(target.name), passage.tried))
+            url = await self._places.find_trial(target.name, passage.tried) if self._places.trials else None
+            passage.is_trial = url is not None
+            passage.move(self._pick(passage) if url is None else target.candidate(url))
         assert upstream is not None
         upstream.endpoint = passage.url
         upstream.load = passage.load
+
+    def _pick(self, passage: Passage) -> Candidate:
+        target, down = passage.target, self._places.down_of(passage.target.name)
+        candidate = target.pick(passage.exchange, down, passage.tried)
+        if candidate is None:
+            raise no_endpoint(target, self._places.wait_of(target.name, self._now()))
+        return candidate
 
     def _may_go_on(self, passage: Passage) -> bool:
         """Is there an endpoint that was not tried, and a body that can be sent again?"""

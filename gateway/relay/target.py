@@ -1,5 +1,6 @@
 """Where a worker's requests can go: one target per backend, and the errors that its failures become."""
 
+import math
 import time
 from collections.abc import Collection
 
@@ -98,15 +99,14 @@ class Target:
         mount = self.backend.mount
         return path[len(mount) :] if mount and path.startswith(f"{mount}/") else path
 
-    def pick(self, exchange: Exchange, down: Collection[str], tried: Collection[str]) -> Candidate:
-        """An endpoint that is up and not tried yet. Raises GatewayError 1706."""
+    def pick(self, exchange: Exchange, down: Collection[str], tried: Collection[str] = ()) -> Candidate | None:
+        """An endpoint that is up and not tried yet, if there is one."""
         if self._key_of is not None and (key := self._key_of(exchange)):
-            candidate = pick_hashed(self.candidates, down, tried, key)
-        else:
-            candidate = self._pick(self.candidates, down, tried)
-        if candidate is None:
-            raise GatewayError(1706, headers={"Retry-After": "5"}, details={"backend": self.name})
-        return candidate
+            return pick_hashed(self.candidates, down, tried, key)
+        return self._pick(self.candidates, down, tried)
+
+    def candidate(self, url: str) -> Candidate:
+        return next(candidate for candidate in self.candidates if candidate.url == url)
 
 
 def _find_policy(balance: Balance) -> tuple[Pick, KeyOf | None]:
@@ -138,6 +138,16 @@ def _identify(exchange: Exchange) -> bytes:
         if credential.role:
             lines.append(f"x-consumer-role: {credential.role}\r\n")
     return "".join(lines).encode()
+
+
+def no_endpoint(target: Target, wait: float) -> GatewayError:
+    """What is said where no endpoint may be asked; `wait` is the seconds until one may be."""
+    count, seconds = len(target.candidates), max(1, math.ceil(wait))
+    which = "The endpoint" if count == 1 else f"Each of the {count} endpoints"
+    return GatewayError(
+        1706, f"{which} of {target.name!r} has failed too often and is left alone. Try again in {seconds} s.",
+        headers={"Retry-After": str(seconds)}, details={"backend": target.name, "endpoints": count, "wait": seconds},
+    )  # fmt: skip
 
 
 def explain_failure(exchange: Exchange, error: UpstreamError, died: bool) -> GatewayError:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 
 from gateway import backend as contract
 from gateway.http.tls import make_context
-from gateway.link import EndpointStates, Observation
+from gateway.link import EndpointStates, Observation, Trial
 from gateway.supervisor.health import Health
 from gateway.supervisor.probe import Probe
 from gateway.tasks import spawn
 
-_TICK = 0.5  # seconds between two looks at ejections that end
+_TICK = 0.25  # seconds between two looks at breakers whose interval ends
 
 
 class Endpoints:
@@ -35,7 +35,7 @@ class Endpoints:
 
     def start(self) -> None:
         if self._health:
-            self._tasks.append(spawn(self._watch_ejections(), "ejections"))
+            self._tasks.append(spawn(self._watch_breakers(), "breakers"))
         for name, backend in self._checked.items():
             for url in self._urls.get(name, ()):
                 self._tasks.append(spawn(self._probe(url, backend), f"health of {url}"))
@@ -51,15 +51,30 @@ class Endpoints:
             return
         now = self._now()
         if seen.ok:
-            changed = health.succeed(seen.endpoint, now)
+            changed = health.succeed(seen.endpoint, now, seen.trial)
         else:
-            changed = health.fail(seen.endpoint, seen.blame, seen.consumer, now)
+            if seen.good:
+                health.succeed(seen.endpoint, now, count=seen.good)
+            changed = health.fail(seen.endpoint, seen.blame, seen.consumer, now, seen.trial, seen.asked)
         if changed:
             self._on_change(self.states())
 
+    def give_trial(self, asked: Trial) -> bool:
+        """Whether a request may try out an endpoint that is left alone."""
+        health, now = self._health.get(asked.backend), self._now()
+        if health is None or not health.give_trial(asked.endpoint, now):
+            return False
+        if health.has_changed(now):  # it was the last one
+            self._on_change(self.states())
+        return True
+
     def states(self) -> EndpointStates:
         now = self._now()
-        return EndpointStates({name: down for name, health in self._health.items() if (down := health.down(now))})
+        return EndpointStates(
+            {name: down for name, health in self._health.items() if (down := health.down(now))},
+            {name: trials for name, health in self._health.items() if (trials := health.trials(now))},
+            {name: wait for name, health in self._health.items() if (wait := health.wait(now))},
+        )
 
     def readings(self) -> list[tuple[tuple[str, ...], float]]:
         """The gauge `endpoint_up`."""
@@ -68,7 +83,7 @@ class Endpoints:
             ((name, url), float(url not in down.get(name, ()))) for name, urls in self._urls.items() for url in urls
         ]
 
-    async def _watch_ejections(self) -> None:
+    async def _watch_breakers(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
             now = self._now()

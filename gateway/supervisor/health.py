@@ -1,34 +1,34 @@
 """Which endpoints must not be used: decided from the workers' observations and the supervisor's own probes.
 
-Pure: the clock is passed in. An endpoint goes down by probes (until probes say otherwise), or is ejected for a while by
+Pure: the clock is passed in. An endpoint goes down by probes (until probes say otherwise), or its breaker opens by
 failures blamed on it. A failure of unclear blame, which may be a client's doing, counts only once two consumers have
-seen one. The last endpoint that is up is never ejected by observations: a real error tells more than none.
+seen one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-FAILURES = 5  # in a row, until ejection
+from gateway.supervisor.breaker import Breaker, draw_jitter
+
 UNCLEAR_WINDOW = 10.0  # seconds in which the second consumer must see it
-FIRST_EJECTION = 10.0  # seconds; doubled each time in a row
-LONGEST_EJECTION = 300.0
+PROBED = 5.0  # seconds until it is worth asking again, where only probes can tell
 
 
 class Endpoint:
     """What is known of one endpoint."""
 
-    __slots__ = ("_unclear", "ejected_until", "ejections", "failures", "is_probed_down", "probe_run", "url")
+    __slots__ = ("_unclear", "breaker", "is_probed_down", "probe_run")
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.failures = 0
-        self.ejections = 0
-        self.ejected_until = 0.0
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
         self.is_probed_down = False
         self.probe_run = 0  # good probes in a row, or bad ones as a negative number
         self._unclear: dict[str, float] = {}
 
     def is_down(self, now: float) -> bool:
-        return self.is_probed_down or now < self.ejected_until
+        return self.is_probed_down or self.breaker.state(now) != "closed"
+
+    def has_trial(self, now: float) -> bool:
+        return not self.is_probed_down and self.breaker.has_trial(now)
 
     def counts(self, blame: str, consumer: str, now: float) -> bool:
         """Whether a failure counts against the endpoint."""
@@ -38,50 +38,64 @@ class Endpoint:
         self._unclear[consumer] = now
         return len(self._unclear) > 1
 
-    def forgive(self) -> None:
-        self.failures = 0
-        self.ejections = 0
+    def acquit(self) -> None:
         self._unclear.clear()
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may try it."""
+        if self.is_probed_down or self.breaker.until is None:
+            return PROBED
+        return max(0.0, self.breaker.until - now)
 
 
 class Health:
-    """The endpoints of one backend. Methods return True when the set of usable endpoints changed."""
+    """The endpoints of one backend. Methods return True when there is something new to tell the workers."""
 
-    def __init__(self, urls: Sequence[str], healthy: int = 2, unhealthy: int = 3) -> None:
-        self._endpoints = {url: Endpoint(url) for url in urls}
+    def __init__(
+        self, urls: Sequence[str], healthy: int = 2, unhealthy: int = 3, jitter: Callable[[], float] = draw_jitter
+    ) -> None:
+        self._endpoints = {url: Endpoint(Breaker(jitter)) for url in urls}
         self._healthy = healthy
         self._unhealthy = unhealthy
-        self._last_down: tuple[str, ...] = ()
+        self._last: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def down(self, now: float) -> tuple[str, ...]:
-        return tuple(url for url, endpoint in self._endpoints.items() if endpoint.is_down(now))
+        """What must not be used, the endpoints with trials among them."""
+        return tuple([url for url, endpoint in self._endpoints.items() if endpoint.is_down(now)])
 
-    def next_change(self, now: float) -> float | None:
-        """When the next ejection ends."""
-        ends = [e.ejected_until for e in self._endpoints.values() if e.ejected_until > now]
-        return min(ends, default=None)
+    def trials(self, now: float) -> tuple[str, ...]:
+        """What a request may try out, if it is given one of the trials."""
+        return tuple([url for url, endpoint in self._endpoints.items() if endpoint.has_trial(now)])
+
+    def wait(self, now: float) -> float:
+        """Seconds until an endpoint can be asked again; 0 while one can."""
+        if len(self.down(now)) < len(self._endpoints):
+            return 0.0
+        return min(endpoint.wait(now) for endpoint in self._endpoints.values())
 
     def has_changed(self, now: float) -> bool:
-        down = self.down(now)
-        changed = down != self._last_down
-        self._last_down = down
+        seen = self.down(now), self.trials(now)
+        changed = seen != self._last
+        self._last = seen
         return changed
 
-    def succeed(self, url: str, now: float) -> bool:
+    def give_trial(self, url: str, now: float) -> bool:
+        """Whether this request may try out the endpoint."""
+        endpoint = self._endpoints.get(url)
+        return endpoint is not None and not endpoint.is_probed_down and endpoint.breaker.give_trial(now)
+
+    def succeed(self, url: str, now: float, is_trial: bool = False, count: int = 1) -> bool:
         if (endpoint := self._endpoints.get(url)) is not None:
-            endpoint.forgive()
+            endpoint.acquit()
+            endpoint.breaker.succeed(now, is_trial, count)
         return self.has_changed(now)
 
-    def fail(self, url: str, blame: str, consumer: str, now: float) -> bool:
+    def fail(
+        self, url: str, blame: str, consumer: str, now: float, is_trial: bool = False, was_asked: bool = True
+    ) -> bool:
         endpoint = self._endpoints.get(url)
         if endpoint is not None and endpoint.counts(blame, consumer, now):
-            endpoint.failures += 1
-            threshold = 1 if endpoint.ejections else FAILURES  # one that comes back is on probation
-            if endpoint.failures >= threshold and not endpoint.is_down(now) and self._has_other(endpoint, now):
-                span = min(LONGEST_EJECTION, FIRST_EJECTION * 2 ** min(endpoint.ejections, 10))
-                endpoint.ejected_until = now + span
-                endpoint.ejections += 1
-                endpoint.failures = 0
+            endpoint.breaker.fail(now, is_trial, not self._has_other(endpoint, now), was_asked)
         return self.has_changed(now)
 
     def probe(self, url: str, is_good: bool, now: float) -> bool:
@@ -91,7 +105,8 @@ class Health:
             endpoint.probe_run = max(0, endpoint.probe_run) + 1
             if endpoint.is_probed_down and endpoint.probe_run >= self._healthy:
                 endpoint.is_probed_down = False
-                endpoint.forgive()
+                endpoint.acquit()
+                endpoint.breaker.close()
         else:
             endpoint.probe_run = min(0, endpoint.probe_run) - 1
             if -endpoint.probe_run >= self._unhealthy:

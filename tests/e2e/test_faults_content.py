@@ -74,7 +74,7 @@ def test_f15_retries_stay_within_the_budget(gateway: Gateway, origin: Origin) ->
     with ThreadPoolExecutor(60) as pool:
         assert sum(pool.map(suffer, range(60))) == count
     attempts = len(origin.entries()) - before
-    assert count < attempts <= 1.25 * count, attempts
+    assert attempts <= 1.1 * count, attempts  # and once both are left alone, none at all
 
 
 def test_f16_a_dead_name_is_told_and_holds_up_nobody(gateway: Gateway) -> None:

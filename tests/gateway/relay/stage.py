@@ -63,6 +63,7 @@ class Supervisor:
         self.ledger = EmbeddedLedger.open(directory, LedgerClock())
         self.slot: Slot | Failed | asyncio.Future[Any] = Failed("no slot", 1707)
         self.dead = False
+        self.trials = 0  # how many more are given
         self.keys: dict[bytes, Any] = {}
         self.seen: list[Any] = []
 
@@ -81,6 +82,9 @@ class Supervisor:
                 return self.slot
             case Gone():
                 return Done(self.dead)
+            case Trial():
+                self.trials -= 1
+                return Done(self.trials >= 0)
             case LookUp():
                 return Found(self.keys.get(message.digest))
         return None

@@ -191,10 +191,47 @@ def test_no_endpoint_gets_much_more_than_its_share_of_one_key(weights: list[int]
         assert picked.inflight <= max(SLACK * picked.weight, ceil(fair))
 
 
-@pytest.mark.parametrize(("live", "allowed"), [(0, 3), (10, 3), (30, 3), (31, 4), (100, 10), (1000, 100)])
+@pytest.mark.parametrize(("live", "allowed"), [(0, 3), (10, 3), (30, 3), (31, 4), (100, 10), (1000, 93)])
 def test_retries_are_a_tenth_of_what_is_live_or_three(live: int, allowed: int) -> None:
-    budget = RetryBudget()
-    budget.live = live
+    budget = RetryBudget(lambda: 0.0)
+    for _ in range(live):
+        budget.enter()
     assert [budget.take() for _ in range(allowed + 1)] == [True] * allowed + [False]
+
+
+@pytest.mark.parametrize("live", [1, 10, 100, 1000])
+def test_f15_a_full_outage_is_met_with_a_tenth_more(live: int) -> None:
+    """However many requests are live at a time, and though each of them fails and each retry ends at once."""
+    now, retries = 0.0, 0
+    budget = RetryBudget(lambda: now)
+    for _ in range(live):
+        budget.enter()
+    for _ in range(3000):
+        now += 0.001
+        if budget.take():
+            retries += 1
+            budget.give()
+        budget.leave()
+        budget.enter()
+    assert 200 <= retries <= 0.1 * (3000 + live)
+
+
+def test_a_lone_request_is_sent_again() -> None:
+    now = 0.0
+    budget = RetryBudget(lambda: now)
+    for _ in range(20):
+        now += 60.0
+        budget.enter()
+        assert budget.take()
+        budget.give()
+        budget.leave()
+
+
+def test_a_retry_that_is_under_way_counts() -> None:
+    now = 0.0
+    budget = RetryBudget(lambda: now)
+    assert [budget.take() for _ in range(4)] == [True, True, True, False]
+    now = 1000.0
+    assert not budget.take(), "three are under way"
     budget.give()
-    assert budget.take() and not budget.take()
+    assert budget.take()

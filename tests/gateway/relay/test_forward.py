@@ -3,10 +3,13 @@
 import asyncio
 import json
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.link import EndpointStates, Observation, Ready, Trial
 from tests.gateway.relay.stage import Stage, ok, read_whole
 
 BODY = b'{"model":"m"}'
@@ -14,12 +17,18 @@ WHOLE = ok(b'{"id":"1"}')
 BUSY = ok(b"busy", status="503 Busy")
 
 
-def document(*urls: str, retry: bool = True, balance: str = "weighted") -> str:
+def document(*urls: str, retry: bool = True, balance: Any = "weighted") -> str:
     fleet = {"endpoints": [{"url": url} for url in urls], "balance": balance}
     return (
         f"plugins: [key_auth]\nbackends: {{up: {{http: {json.dumps(fleet)}}}}}\nmodels: {{m: {{backend: up}}}}\n"
         f"routes: [{{path: /v1/x, retry: {json.dumps(retry)}}}, {{path: /plain/*, to: up, retry: true}}]\n"
     )
+
+
+async def told(stage: Stage, kind: type[Any]) -> list[Any]:
+    """What the supervisor has been told, all of it."""
+    await stage.link.call(Ready())  # behind everything that was told before
+    return stage.supervisor.told(kind)
 
 
 async def test_every_endpoint_is_tried_once_and_the_last_answer_is_the_clients(stage: Stage) -> None:
@@ -132,3 +141,83 @@ async def test_one_endpoint_is_asked_once(stage: Stage, retry: bool) -> None:
     await stage.start(document(await stage.upstream(BUSY), retry=retry))
     assert (await stage.ask(body=BODY)).status == 503
     assert len(stage.received) == 1
+
+
+async def test_f15_an_outage_is_met_with_a_tenth_more(stage: Stage) -> None:
+    """One after the other, and nobody leaves the endpoints alone: the budget alone must hold."""
+    urls = [await stage.upstream(BUSY) for _ in range(2)]
+    await stage.start(document(*urls))
+    for _ in range(100):
+        assert (await stage.ask(body=BODY)).status == 503
+    assert 100 + 9 <= len(stage.received) <= 100 + 3 + 9 + 1
+
+
+async def test_what_was_left_alone_is_tried_out_by_whoever_is_told_to(stage: Stage) -> None:
+    sick, good = await stage.upstream(WHOLE), await stage.upstream(BUSY)
+    await stage.start(document(sick, good, retry=False))
+    stage.places.inform(EndpointStates({"up": (sick,)}, {"up": (sick,)}), 0.0)
+    stage.supervisor.trials = 1
+    assert (await stage.ask(body=BODY)).status == 200
+    assert (await stage.ask(body=BODY)).status == 503, "no trial was left: to the other one"
+    asked = [(trial.backend, trial.endpoint) for trial in await told(stage, Trial)]
+    assert asked == [("up", sick)] * 2
+    seen = [(seen.endpoint, seen.ok, seen.trial, seen.asked) for seen in await told(stage, Observation)]
+    assert seen == [(sick, True, True, True), (good, False, False, True)]
+
+
+async def test_a_trial_that_fails_is_told_and_sent_on(stage: Stage) -> None:
+    sick, good = await stage.upstream(BUSY), await stage.upstream(WHOLE)
+    await stage.start(document(sick, good))
+    assert [(await stage.ask(body=BODY)).status for _ in range(2)] == [200, 200]
+    stage.supervisor.seen.clear()
+    stage.places.inform(EndpointStates({"up": (sick,)}, {"up": (sick,)}), 0.0)
+    stage.supervisor.trials = 1
+    assert (await stage.ask(body=BODY)).status == 200
+    (seen,) = await told(stage, Observation)
+    assert (seen.endpoint, seen.ok, seen.blame, seen.trial) == (sick, False, "endpoint", True)
+
+
+async def test_good_answers_are_told_with_the_next_failure(stage: Stage) -> None:
+    await stage.start(document(await stage.upstream(WHOLE, WHOLE, BUSY, WHOLE, BUSY)))
+    for _ in range(5):
+        await stage.ask(body=BODY)
+    seen = [(seen.ok, seen.good) for seen in await told(stage, Observation)]
+    assert seen == [(False, 2), (True, 0), (False, 1)]
+
+
+async def test_where_nobody_is_left_the_wait_is_told(stage: Stage) -> None:
+    url = await stage.upstream(WHOLE)
+    await stage.start(document(url))
+    stage.places.inform(EndpointStates({"up": (url,)}, {}, {"up": 2.5}), time.monotonic())
+    answered = await stage.ask(body=BODY)
+    assert (answered.number, answered.header("retry-after")) == (1706, "3")
+    details = json.loads(answered.body)["error"]["details"]
+    assert details == {"backend": "up", "endpoints": 1, "wait": 3}
+    assert len(stage.received) == 0
+    row = await stage.row()
+    assert (row.outcome, row.units) == ("turned_away", 0)
+
+
+async def test_the_same_session_goes_to_the_same_endpoint(stage: Stage) -> None:
+    urls = [await stage.upstream(ok(b'{"id":"%d"}' % number)) for number in range(3)]
+    await stage.start(document(*urls, balance={"hash": "session"}))
+    for session in ("s1", "s2", "s3"):
+        bodies = {(await stage.ask(body=BODY, x_session_id=session)).body for _ in range(4)}
+        assert len(bodies) == 1, session
+    assert len({(await stage.ask(body=BODY)).body for _ in range(3)}) == 3, "without a session they go round"
+
+
+async def test_two_choices_leave_a_slow_endpoint_alone(stage: Stage) -> None:
+    async def dawdle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_whole(reader)
+            slow.append(1)
+            await asyncio.sleep(0.1)
+            writer.write(WHOLE)
+
+    slow: list[int] = []
+    urls = [f"http://127.0.0.1:{(await stage.site.upstream(dawdle)).port}", await stage.upstream(WHOLE)]
+    await stage.start(document(*urls, balance="p2c"))
+    for _ in range(30):
+        assert (await stage.ask(body=BODY)).status == 200
+    assert len(slow) <= 5

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gateway.backend import Blame
-from gateway.errors import CATALOGUE, GatewayError
+from gateway.errors import CATALOGUE
 from gateway.exchange import Credential, Exchange, Outcome
 from gateway.http.faults import (
     BadResponse,
@@ -144,10 +144,13 @@ def test_an_upgrade_is_asked_for_anew() -> None:
 
 
 def test_no_endpoint_is_503() -> None:
-    with pytest.raises(GatewayError) as caught:
-        target().pick(exchange(), {URL}, ())
-    assert (caught.value.number, caught.value.details) == (1706, {"backend": "up"})
-    assert target().pick(exchange(), (), ()).url == URL
+    made = target()
+    assert made.pick(exchange(), {URL}) is None
+    assert made.pick(exchange(), ()) is made.candidate(URL)
+    error = no_endpoint(made, 2.3)
+    assert (error.number, error.headers["Retry-After"]) == (1706, "3")
+    assert error.details == {"backend": "up", "endpoints": 1, "wait": 3}
+    assert no_endpoint(made, 0.0).headers["Retry-After"] == "1"
 
 
 def test_origins_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from gateway.link import EndpointStates, Observation
+from gateway.link import EndpointStates, Observation, Trial
 from gateway.loader import load_backend
+from gateway.supervisor.breaker import LEAST, OPEN, TRIALS
 from gateway.supervisor.endpoints import Endpoints
 
 
@@ -87,21 +88,45 @@ async def test_probes_take_an_endpoint_down_and_up_again(servers: list[Server]) 
     assert good.probed == probed, "nobody is asked any more"
 
 
-async def test_observations_eject_and_time_brings_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_observations_open_time_half_opens_trials_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.supervisor.endpoints._TICK", 0.02)
+    monkeypatch.setattr("random.uniform", lambda low, high: 1.0)
     watched = Watched("http://a", "http://b", check=False)
     watched.endpoints.start()
     try:
         watched.fail("http://a", times=4)
         assert watched.told == []
         watched.fail("http://a", times=3)
-        assert watched.told == [EndpointStates({"fleet": ("http://a",)})], "told once"
-        watched.now += 10.0
+        down = {"fleet": ("http://a",)}
+        assert watched.told == [EndpointStates(down)], "told once"
+        assert not watched.endpoints.give_trial(Trial("fleet", "http://a"))
+        watched.now += OPEN
         await eventually(lambda: len(watched.told) > 1)
-        assert watched.told[1:] == [EndpointStates({})]
+        assert watched.told[1:] == [EndpointStates(down, down)]
+        given = [watched.endpoints.give_trial(Trial("fleet", "http://a")) for _ in range(TRIALS + 1)]
+        assert given == [True] * TRIALS + [False]
+        assert watched.told[2:] == [EndpointStates(down)], "no worker asks in vain"
+        for _ in range(TRIALS):
+            watched.endpoints.observe(Observation("fleet", "http://a", True, trial=True))
+        assert watched.told[3:] == [EndpointStates({})]
         assert watched.endpoints.states() == EndpointStates({})
     finally:
         watched.endpoints.stop()
+
+
+async def test_where_none_is_left_the_workers_know_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: 1.0)
+    watched = Watched("http://a", check=False)
+    watched.fail("http://a", times=int(LEAST))
+    assert watched.told == [EndpointStates({"fleet": ("http://a",)}, {}, {"fleet": OPEN})]
+    assert not watched.endpoints.give_trial(Trial("gone", "http://a"))
+
+
+async def test_good_answers_in_between_are_heard_of() -> None:
+    watched = Watched("http://a", "http://b", check=False)
+    for _ in range(100):
+        watched.endpoints.observe(Observation("fleet", "http://a", False, "endpoint", "acme", good=2))
+    assert watched.told == []
 
 
 async def test_a_good_answer_clears_suspicion() -> None:
