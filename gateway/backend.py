@@ -130,20 +130,22 @@ S = TypeVar("S", bound=BaseSettings)
 class BaseBackend(Generic[S]):
     """What every backend says about itself. Class attributes are defaults; settings may override them in `__init__`.
 
-    `slots`: how many requests the engine takes at once, 0 for "do not count". `reports_usage`: does it send a usage
-    chunk on streams when asked by `stream_options.include_usage`. `generates_after_leave`: does it finish a call that
-    is not streamed though its client has left. `withheld`: fields of a body that must not reach the server, whatever
-    a client writes. `balance`: how an endpoint is chosen. `health`: the active check of the endpoints, None for none.
-    `tls`: for https endpoints, None for the system's authorities. `mount`: the beginning of our paths that the path of
-    an endpoint's URL stands for (`/v1`), empty where it is put before the whole of them. `models_path`: where the
-    server lists its models as OpenAI does, below an endpoint's URL. `chosen`: why this engine, where the configuration
-    left that open.
+    Of the engine: `slots`, how many requests it takes at once, 0 for "do not count"; `reports_usage`, whether it sends
+    a usage chunk on streams when asked by `stream_options.include_usage`; `generates_after_leave`, whether it finishes
+    a call that is not streamed though its client has left; `withheld`, fields of a body that must not reach it,
+    whatever a client writes; `renamed`, fields that it knows by another name only; `models_path`, where it lists its
+    models as OpenAI does, below an endpoint's URL; `chosen`, why this engine, where the configuration left that open.
+
+    Of the endpoints: `balance`, how one is chosen; `health`, the active check, None for none; `tls`, for https, None
+    for the system's authorities; `mount`, the beginning of our paths that the path of an endpoint's URL stands for
+    (`/v1`), empty where it is put before the whole of them.
     """
 
     slots: int = 0
     reports_usage: bool = True
     generates_after_leave: bool = False
     withheld: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = {}
     balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None

@@ -10,6 +10,7 @@
 requests at once, each with its own `context`. Build it with `sh backends/llama_cpp/build_server.sh`, or take one made
 for your GPU. `server: python` comes with `pip install 'tollkeeper[llama]'` (it is compiled: some minutes), or smaller
 and faster with `sh backends/llama_cpp/build.sh`; it works on one request at a time. `auto` prefers the native one.
+A `grammar` that does not parse ends the Python one, so it takes none from clients unless `grammar: true`.
 `threads` and `gpu_layers` are llama.cpp's own choice unless they are given; `chat_format` is the model's own.
 """
 
@@ -25,7 +26,6 @@ __all__ = ["Backend", "Settings"]
 
 class Backend(BaseBackend[Settings]):
     start_timeout = 600.0
-    withheld = native.WITHHELD
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
@@ -36,6 +36,10 @@ class Backend(BaseBackend[Settings]):
         self.generates_after_leave = not self._is_native
         if self._is_native:
             self.stop_timeout = native.STOP_TIMEOUT
+            self.withheld = native.WITHHELD
+        else:
+            self.renamed = python.RENAMED
+            self.withheld = frozenset() if settings.grammar else python.WITHHELD
 
     def launch(self, port: int) -> Launch:
         if self._is_native:

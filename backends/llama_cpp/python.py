@@ -9,6 +9,9 @@ from gateway.backend import Launch
 
 NEEDED = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings")
 
+RENAMED = {"max_completion_tokens": "max_tokens"}  # it looks at the older name only, and would generate without bound
+WITHHELD = frozenset(("grammar",))  # one that does not parse is a segmentation fault
+
 
 def describe(name: str, settings: Settings, port: int) -> Launch:
     arguments = {

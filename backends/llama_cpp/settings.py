@@ -14,6 +14,7 @@ class Settings(BaseSettings, frozen=True):
     context: Annotated[int, msgspec.Meta(ge=1)] = 2048  # tokens, of each request
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2  # requests at once, of the native one
     embedding: bool = True
+    grammar: bool = False  # the Python one takes grammars from clients
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
     gpu_layers: int | None = None  # -1: all
     chat_format: str = ""

@@ -40,6 +40,13 @@ def test_settings_become_flags() -> None:
     assert expected <= {*launch.argv}
 
 
+def test_what_would_end_it_is_withheld_and_bounds_are_understood() -> None:
+    assert "grammar" in BACKEND.withheld
+    assert "grammar" not in load_backend("tiny", "llama_cpp", PYTHON | {"grammar": True}).withheld
+    assert BACKEND.renamed == {"max_completion_tokens": "max_tokens"}
+    assert BACKEND.generates_after_leave
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

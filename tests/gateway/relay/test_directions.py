@@ -1,0 +1,45 @@
+"""Bodies made fit for the server that they go to."""
+
+from types import MappingProxyType
+
+import pytest
+
+from gateway.backend import BaseBackend, BaseSettings
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.http.head import read_head
+from gateway.relay.body import forwarded_body
+from gateway.relay.directions import fit_fields
+from gateway.wire import parse_object
+
+
+class Picky(BaseBackend[BaseSettings]):
+    withheld = frozenset(("draft_model", "adapters"))
+    renamed = MappingProxyType({"max_completion_tokens": "max_tokens"})
+
+
+def fit(body: bytes, backend: type[BaseBackend[BaseSettings]] = Picky) -> bytes:
+    head = read_head(b"POST", b"/v1/chat/completions", "1.1", [(b"host", b"gate.example")])
+    exchange = Exchange("id", head, "POST", head.path, 0.0)
+    exchange.body, exchange.fields = body, parse_object(body, 8)
+    fit_fields(exchange, exchange.fields, backend("picky", BaseSettings()))
+    return forwarded_body(exchange)
+
+
+@pytest.mark.parametrize("field", ["draft_model", "adapters"])
+def test_a_field_that_is_withheld_is_refused_and_named(field: str) -> None:
+    with pytest.raises(GatewayError, match=f"does not take the field '{field}'") as caught:
+        fit(b'{"model":"m","%b":"/etc"}' % field.encode())
+    assert (caught.value.number, caught.value.param) == (1220, field)
+
+
+def test_a_field_is_called_what_the_server_calls_it() -> None:
+    assert fit(b'{"model":"m","max_completion_tokens":5}') == b'{"model":"m","max_tokens":5}'
+    both = b'{"max_tokens":4000,"max_completion_tokens":5}'
+    assert fit(both) == b'{"max_tokens":5}', "what counts for limits is what the server gets"
+
+
+def test_other_bodies_stay_the_same_bytes() -> None:
+    body = b'{ "model":"m",  "max_tokens": 5 }'
+    assert fit(body) == body
+    assert fit(b'{"draft_model":1}', BaseBackend) == b'{"draft_model":1}'
