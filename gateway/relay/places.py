@@ -26,7 +26,6 @@ from gateway.settings.schema import Tier, Timeouts
 
 _NONE: frozenset[str] = frozenset()
 _WAIT = 5.0  # seconds until it is worth asking again, where nobody knows
-_WAIT = 5.0  # seconds until it is worth asking again, where nobody knows
 _LOST = frozenset(("refused", "reset", "truncated"))  # failures that a dead process causes
 
 
@@ -42,14 +41,6 @@ class Places:
         self.down: dict[str, frozenset[str]] = {}
         self.trials: dict[str, tuple[str, ...]] = {}
         self._waits: dict[str, float] = {}  # monotonic seconds at which an endpoint can be asked again
-        self.trials: dict[str, tuple[str, ...]] = {}
-        self._waits: dict[str, float] = {}  # monotonic seconds at which an endpoint can be asked again
-
-    def inform(self, states: EndpointStates, now: float) -> None:
-        """Take in what the supervisor says of the endpoints."""
-        self.down = {backend: frozenset(urls) for backend, urls in states.down.items()}
-        self.trials = states.trials
-        self._waits = {backend: now + wait for backend, wait in states.waits.items()}
 
     def inform(self, states: EndpointStates, now: float) -> None:
         """Take in what the supervisor says of the endpoints."""
@@ -59,22 +50,6 @@ class Places:
 
     def down_of(self, backend: str) -> Collection[str]:
         return self.down.get(backend, _NONE)
-
-    def wait_of(self, backend: str, now: float) -> float:
-        """Seconds until a backend all of whose endpoints are down can be asked again, as far as that is known."""
-        return max(0.0, self._waits.get(backend, now + _WAIT) - now)
-
-    async def find_trial(self, backend: str, tried: Collection[str]) -> str | None:
-        """An endpoint that has been left alone and that this request is to try out."""
-        for url in self.trials.get(backend, ()):
-            if url not in tried:
-                try:
-                    answer = await self._link.call(Trial(backend, url))
-                except LinkClosed:
-                    return None
-                if isinstance(answer, Done) and answer.data:
-                    return url
-        return None
 
     def wait_of(self, backend: str, now: float) -> float:
         """Seconds until a backend all of whose endpoints are down can be asked again, as far as that is known."""

@@ -104,8 +104,6 @@ class Desk:
                 self.endpoints.observe(message)
             case Trial() if self.endpoints is not None:
                 return Done(self.endpoints.give_trial(message))
-            case Trial() if self.endpoints is not None:
-                return Done(self.endpoints.give_trial(message))
             case LookUp():
                 return self.ask_control(message)
             case Once() | Keep() | Recall() | Forget():

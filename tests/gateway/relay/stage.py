@@ -14,7 +14,21 @@ from gateway.ledger.clock import Clock as LedgerClock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.lease import Wallet
 from gateway.ledger.limit import Ask, Refund, Return
-from gateway.link import Acquire, Done, Failed, Found, Gone, Link, LookUp, Observation, Peek, Ready, Release, Slot
+from gateway.link import (
+    Acquire,
+    Done,
+    Failed,
+    Found,
+    Gone,
+    Link,
+    LookUp,
+    Observation,
+    Peek,
+    Ready,
+    Release,
+    Slot,
+    Trial,
+)
 from gateway.metrics import Board, Reader, make_board_file
 from gateway.relay.assembly import assemble
 from gateway.relay.carriage import Carriage
