@@ -137,7 +137,9 @@ def test_a_dead_writer_is_closed_sealed_settled_and_forgotten(store: Store, jour
     assert set(settlement.totals(W1) or ()) == expected  # still known, should the ledger ask again
 
 
-def test_settled_figures_are_forgotten_when_their_months_are_long_over(store: Store, journals: Path, ingest: Ingest) -> None:
+def test_settled_figures_are_forgotten_when_their_months_are_long_over(
+    store: Store, journals: Path, ingest: Ingest
+) -> None:
     for writer in (W1, W2):
         journal = Journal(journals, writer)
         journal.write(closed(opened(writer)))
