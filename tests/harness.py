@@ -115,9 +115,10 @@ class Gateway:
         self.note_processes()
 
     def is_whole(self) -> bool:
-        """Engines are ready and the store is up."""
+        """Engines that are loaded at the start are ready, and the store is up."""
         status = self.status()
-        return status["control"]["store_up"] and all(e["state"] == "ready" for e in status["engines"].values())
+        engines = [engine for engine in status["engines"].values() if engine["resident"]]
+        return status["control"]["store_up"] and all(engine["state"] == "ready" for engine in engines)
 
     # --- where it is
 

@@ -43,7 +43,7 @@ class Engine:
 
     def __init__(self, backend: AnyBackend, site: Site, on_change: Callable[[], None]) -> None:
         self.name = backend.name
-        self.condition = Condition()
+        self.condition = Condition(since=asyncio.get_running_loop().time())
         self.wanted = False
         self.revives = True  # whether it is tried again by itself after it has failed
         self.run: Run | None = None
