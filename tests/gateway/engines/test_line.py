@@ -124,6 +124,26 @@ def test_one_client_with_large_requests_takes_no_more_than_its_share() -> None:
     assert crowd.tokens["large"] == pytest.approx(crowd.tokens["small"], rel=0.1)
 
 
+def test_what_was_had_while_there_was_enough_is_no_debt() -> None:
+    """One works a lot beside one who holds his slot for long; then a third comes, and there is not enough any more."""
+    line = Line()
+    line.take("slow", 1000)
+    for _ in range(100):
+        line.take("busy", 1000)
+        line.settle("busy", 1000, 1000)
+    for number in range(50):
+        line.join(Ticket("busy", str(number)), "busy", 1000)
+        line.join(Ticket("new", str(number)), "new", 1000)
+    served = Counter[str]()
+    for _ in range(20):
+        ticket = line.first()
+        served[ticket.writer] += 1
+        line.leave(ticket, ticket.writer)
+        line.take(ticket.writer, 1000)
+        line.settle(ticket.writer, 1000, 1000)
+    assert served["busy"] >= 7
+
+
 def test_newcomers_without_end_starve_nobody() -> None:
     """Each asks once, and is served before those who have had something; yet time passes for these as well."""
     line = Line()
