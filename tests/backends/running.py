@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
+
+MLX_PYTHON = Path(sys.prefix) / "mlx" / "bin" / "python"  # where `make engines` puts it
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """MLX: its description, and the real engine where it is installed (`make engines`)."""
 
-import sys
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,9 +13,7 @@ from gateway.engines.process import Engine
 from gateway.loader import load_backend
 from gateway.model_file import read_model
 from tests.backends.folder import write_folder, write_snapshot
-from tests.backends.running import ask, find_url, start_engine
-
-PYTHON = Path(sys.prefix) / "mlx" / "bin" / "python"
+from tests.backends.running import MLX_PYTHON, ask, find_url, start_engine
 
 
 def test_settings_become_arguments(tmp_path: Path) -> None:
@@ -72,7 +69,7 @@ def test_problems_with_the_model(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    if not PYTHON.exists() and find_spec("mlx_lm") is None:
+    if not MLX_PYTHON.exists() and find_spec("mlx_lm") is None:
         pytest.skip("not installed: make engines")
     gguf = pytest.importorskip("backends.llama_cpp.tiny", reason="numpy and gguf are not installed")
     from backends.mlx.tiny import convert
@@ -80,8 +77,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     gguf.write_model(str(tmp_path / "tiny.gguf"))
     convert(str(tmp_path / "tiny.gguf"), str(tmp_path / "tiny"))
     raw: dict[str, Any] = {"model": str(tmp_path / "tiny")}
-    if PYTHON.exists():
-        raw["python"] = str(PYTHON)
+    if MLX_PYTHON.exists():
+        raw["python"] = str(MLX_PYTHON)
     async with start_engine(load_backend("tiny", "mlx", raw), tmp_path) as engine:
         yield engine
 
