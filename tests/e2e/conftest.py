@@ -52,6 +52,12 @@ def talking(origin: Origin) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="package")
+def speaking(origin: Origin) -> Iterator[Gateway]:
+    with _serving(scene.speaking(origin)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="package")
 def site(origin: Origin) -> Iterator[Gateway]:
     with _serving(scene.guarded(origin), environment={"SPACED_KEY": scene.KEYS["spaced"]}) as gateway:
         yield gateway

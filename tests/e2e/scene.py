@@ -112,6 +112,17 @@ def talking(origin: Origin, refusing: int) -> Document:
     )
 
 
+def speaking(origin: Origin) -> Document:
+    """One server that speaks every dialect, under two names."""
+    paths = ("chat/completions", "completions", "responses", "messages", "embeddings", "rerank", "audio/*", "images/*")
+    return config(
+        timeouts={"idle": 1.0},
+        backends={"origin": {"http": {"endpoints": [{"url": origin.url}]}}},
+        models={"origin": {"backend": "origin", "name": "as-the-server-says"}, "nick": {"alias": "origin"}},
+        routes=[{"path": f"/v1/{path}"} for path in paths] + [{"path": "/speak", "dialect": "messages"}],
+    )
+
+
 def guarded(origin: Origin) -> Document:
     """Consumers, scopes, CORS, and routes that want a key or do not."""
     return config(

@@ -20,12 +20,12 @@ from types import TracebackType
 import msgspec
 
 from gateway.tasks import spawn
-from tests.faults import framing, stream, weight
+from tests.faults import framing, reference, stream, weight
 from tests.faults.answer import whole
 from tests.faults.catalogue import FAULTS, read_order
 from tests.faults.wire import Gone, Peer, Request
 
-__all__ = ["Connection", "Entry", "Origin", "framing", "serve", "stream", "weight"]  # the three enter their faults
+__all__ = ["Connection", "Entry", "Origin", "framing", "reference", "serve", "stream", "weight"]  # they enter faults
 
 _KEPT = 20_000  # entries of each list
 

@@ -110,6 +110,10 @@ def test_resets_are_real(origin: Origin, fault: str) -> None:
         ("hang", rb"^$"),
         ("slow; delay=0.05", rb"^HTTP/1.1 200"),
         ("ok", rb'"usage"'),
+        ("recorded; name=rerank", rb'HTTP/1.1 200 OK.*"relevance_score"'),
+        ("recorded; name=chat; stream=1; old=1", rb"HTTP/1.0 200 OK.*data: \[DONE\]\n\n$"),
+        ("recorded; name=messages; stream=1; keep=1", rb"event: message_start[^}]*(?!message_stop).*0\r\n\r\n$"),
+        ("refusal; status=422; shape=validation", rb'422 Error.*"loc"'),
     ],
 )
 def test_says_what_its_name_promises(origin: Origin, fault: str, says: bytes) -> None:
