@@ -71,7 +71,7 @@ async def _explain(config: Config, folder: Path, question: dict[str, Any]) -> An
     directory = Directory(read_consumers(config.consumers), link.call)
     services = make_services(link, wallet, directory, board, config)
     assembly = assemble(config, time.time_ns() // 1_000_000_000)
-    explainer = Explainer(config, assembly, services, Places(link, config.timeouts, config.tiers), 0)
+    explainer = Explainer(config, assembly, services, Places(link, config), 0)
     try:
         return (await explainer.answer(Command("explain", question))).data
     finally:

@@ -22,7 +22,7 @@ from gateway.link import (
 )
 from gateway.metrics import Board
 from gateway.relay.claim import count_tokens, estimate_tokens, find_consumer, find_priority, find_tier
-from gateway.settings.schema import Tier, Timeouts
+from gateway.settings.schema import Config
 
 _NONE: frozenset[str] = frozenset()
 _WAIT = 5.0  # seconds until it is worth asking again, where nobody knows
@@ -32,10 +32,11 @@ _LOST = frozenset(("refused", "reset", "truncated"))  # failures that a dead pro
 class Places:
     """One worker's view. `down` is replaced whole by the supervisor's push. `board`: where waits are counted."""
 
-    def __init__(self, link: Link, timeouts: Timeouts, tiers: Mapping[str, Tier], board: Board | None = None) -> None:
+    def __init__(self, link: Link, config: Config, board: Board | None = None) -> None:
         self._link = link
-        self._timeouts = timeouts
-        self._tiers = tiers
+        self._timeouts = config.timeouts
+        self._tiers = config.tiers
+        self._tells_times = config.headers.timing
         self._board = board
         self._suspects: set[tuple[str, str]] = set()  # endpoints whose failure was reported and not taken back
         self.down: dict[str, frozenset[str]] = {}
@@ -89,12 +90,14 @@ class Places:
             exchange.loading += answer.loading
             return answer
         assert isinstance(answer, Failed)
-        if (waited := answer.details.get("waited")) is not None:
+        error = _refusal(backend, answer)
+        if waited := answer.details.get("waited"):
             self._count_wait(exchange, ask, waited)
-        raise _refusal(backend, answer)
+        if self._tells_times:
+            error.headers["X-Tollkeeper-Queue-Ms"] = f"{exchange.queued * 1e3:.2f}"
+        raise error
 
     def _count_wait(self, exchange: Exchange, ask: Acquire, seconds: float) -> None:
-        """In vain or not."""
         exchange.queued += seconds
         if self._board is not None:
             self._board.observe(self._board.index("queue_seconds", ask.backend, ask.priority), seconds)

@@ -133,7 +133,7 @@ class Stage:
         _, self._far = await loop.create_connection(lambda: Link(self.supervisor.answer), sock=right)
         config = hash_keys(load_text(CONFIG + text, {}))
         self.assembly = assemble(config, 1_700_000_000)
-        self.places = Places(self.link, config.timeouts, config.tiers)
+        self.places = Places(self.link, config)
         self.wallet = Wallet(self.link.call, self.link.tell, Clock.monotonic, lambda ask: self.link.call(Peek(ask)))
         directory = Directory(read_consumers(config.consumers), self.link.call)
         file = make_board_file()

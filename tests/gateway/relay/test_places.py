@@ -2,13 +2,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange
+from gateway.exchange import Credential, Exchange
 from gateway.http.head import read_head
 from gateway.link import Acquire, Done, Failed, Gone, LinkClosed, Observation, Release, Slot
+from gateway.metrics import BY_NAME, Board, make_board_file
 from gateway.relay.places import Places
-from gateway.settings.schema import Tier, Timeouts
+from gateway.settings.schema import Config, Tier
 
 TIERS = {"free": Tier(priority="low", reserve=50), "pro": Tier(priority="high")}
 
@@ -29,8 +31,8 @@ class Supervisor:
         self.told.append(message)
 
 
-def exchange() -> Exchange:
-    head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a")])
+def exchange(priority: bytes = b"") -> Exchange:
+    head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a"), (b"x-tollkeeper-priority", priority)])
     made = Exchange("rid", head, head.method, head.path, 0.0)
     made.peer = "1.2.3.4"
     return made
@@ -43,7 +45,7 @@ async def supervisor() -> Supervisor:
 
 @pytest.fixture
 async def places(supervisor: Supervisor) -> Places:
-    return Places(supervisor, Timeouts(), TIERS)  # type: ignore[arg-type]
+    return Places(supervisor, Config(tiers=TIERS))  # type: ignore[arg-type]
 
 
 async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: Places) -> None:
@@ -72,13 +74,59 @@ async def test_no_slot(supervisor: Supervisor, places: Places, failed: Failed, n
     assert error.headers.get("Retry-After") == retry
 
 
+async def test_a_claim_is_the_tiers_and_the_requests(supervisor: Supervisor, places: Places) -> None:
+    supervisor.answer.set_result(Slot("http://x"))
+    made = exchange(b"Low")
+    made.credential = Credential("k", "acme", "pro")
+    made.fields = {"messages": Raw(b"[" + b" " * 398 + b"]"), "max_tokens": Raw(b"30"), "n": Raw(b"2")}
+    await places.acquire(made, "qwen")
+    assert supervisor.asked == [Acquire("qwen", "rid", 30.0, 600.0, "low", "acme", 100 + 60)]
+    made.tier, made.fields = "free", {"messages": Raw(b"[]"), "max_tokens": Raw(b'"many"')}
+    await places.acquire(made, "qwen")
+    assert supervisor.asked[1] == Acquire("qwen", "rid", 30.0, 600.0, "low", "acme", 2 + 50)
+
+
+async def test_waiting_in_vain_is_told_and_measured(supervisor: Supervisor) -> None:
+    board = Board(make_board_file())
+    places = Places(supervisor, Config(), board)  # type: ignore[arg-type]
+    details = {"class": "normal", "position": 3, "ahead": 2, "expected_wait": 7.0, "waited": 1.5}
+    supervisor.answer.set_result(Failed("slow", 1802, 7.0, details))
+    made = exchange()
+    with pytest.raises(GatewayError) as caught:
+        await places.acquire(made, "qwen")
+    assert caught.value.details == {"backend": "qwen", **details}
+    assert (made.queued, caught.value.headers["X-Tollkeeper-Queue-Ms"]) == (1.5, "1500.00")
+    index = board.index("queue_seconds", "qwen", "normal")
+    assert sum(board.slots[index : index + BY_NAME["queue_seconds"].width]) == 1 + 1.5
+
+
+@pytest.mark.parametrize(
+    ("source", "progress", "forwarded", "tokens"),
+    [
+        ("counted", True, 1.0, 12),
+        ("estimated", False, 1.0, 12),
+        ("none", True, 1.0, 0),  # a refusal, or a failure
+        ("none", False, 1.0, -1),  # its client has left: the engine may still be at work
+        ("none", False, 0.0, 0),
+    ],
+)
+async def test_what_a_request_took(
+    supervisor: Supervisor, places: Places, source: str, progress: bool, forwarded: float, tokens: int
+) -> None:
+    made = exchange()
+    made.fields, made.forwarded, made.tokens.source = {}, forwarded, source
+    made.tokens.prompt, made.tokens.completion = 10, 2
+    places.release(made, "qwen", progress=progress)
+    assert supervisor.told == [Release("qwen", "rid", progress, tokens)]
+
+
 async def test_who_leaves_the_queue_gives_its_place_up(supervisor: Supervisor, places: Places) -> None:
     task = asyncio.get_running_loop().create_task(places.acquire(exchange(), "qwen"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert Release("qwen", "rid", False) in supervisor.told
+    assert Release("qwen", "rid", False, -1) in supervisor.told
 
 
 async def test_without_a_supervisor_the_gateway_is_shutting_down(supervisor: Supervisor, places: Places) -> None:
