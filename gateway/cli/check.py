@@ -1,9 +1,12 @@
 """`tollkeeper check`: everything that is wrong with a configuration, without serving it."""
 
+import asyncio
 from collections.abc import Sequence
 
 import click
+import msgspec
 
+from gateway.cli.offers import check_offers
 from gateway.cli.option import config_argument
 from gateway.cli.report import print_problems
 from gateway.settings.check import find_problems
@@ -14,9 +17,10 @@ from gateway.settings.problem import ConfigError, Problem
 @click.command()
 @config_argument
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def check(file: str, strict: bool) -> None:
+@click.option("--ask", is_flag=True, help="Also ask servers of others, with their keys, which models they have.")
+def check(file: str, strict: bool, ask: bool) -> None:
     """Check the configuration FILE: keys, values, references, files, plugins, engines. Exit code 1 on an error."""
-    problems = _find(file)
+    problems = _find(file, ask)
     wrong = [problem for problem in problems if problem.level != "note"]
     errors = sum(strict or problem.level == "error" for problem in wrong)
     print_problems(file, problems)
@@ -25,12 +29,17 @@ def check(file: str, strict: bool) -> None:
     raise SystemExit(1 if errors else 0)
 
 
-def _find(file: str) -> Sequence[Problem]:
+def _find(file: str, ask: bool) -> Sequence[Problem]:
     try:
         document = read(file)
-        return find_problems(build(document), document)
+        config = build(document)
+        problems = find_problems(config, document)
     except ConfigError as error:
         return error.problems
+    if ask and not any(problem.level == "error" for problem in problems):
+        asked = asyncio.run(check_offers(config))
+        problems += [msgspec.structs.replace(problem, line=document.line(problem.path)) for problem in asked]
+    return problems
 
 
 def _count(number: int, noun: str) -> str:

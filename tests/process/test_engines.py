@@ -30,8 +30,10 @@ TALK: Any = [
 ]
 TOOL: Any = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 INSTALLED = {
-    "python": find_spec("llama_cpp") is not None, "native": bool(native.find("llama-server")), "mlx": MLX_PYTHON.exists(),
-}  # fmt: skip
+    "python": find_spec("llama_cpp") is not None,
+    "native": bool(native.find("llama-server")),
+    "mlx": MLX_PYTHON.exists(),
+}
 MARKS = {"python": pytest.mark.llama, "native": pytest.mark.llama, "mlx": pytest.mark.mlx}
 
 
