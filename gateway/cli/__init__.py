@@ -18,6 +18,7 @@ _COMMANDS = {
     "status": "running",
     "key": "key",
     "consumer": "consumer",
+    "models": "models",
     "errors": "errors",
     "schema": "schema",
 }

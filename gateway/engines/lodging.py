@@ -45,6 +45,12 @@ class Room:
         else:
             await self._lodging.wait(self, ticket, demand, patience)
 
+    def unload(self) -> None:
+        """Have the engine go as soon as nobody uses it, pinned or not."""
+        if self.phase is Phase.RESIDENT:
+            self.is_unwanted = True
+            self._lodging.settle()
+
     def foresee(self, may_load: bool, may_evict: bool) -> GatewayError | None:
         """What `enter` would refuse with at once."""
         return self._lodging.foresee(self, Demand(self.engine.name, may_load, may_evict))

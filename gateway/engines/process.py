@@ -81,11 +81,6 @@ class Engine:
         self.wanted = False
         self._tell(Unwant(), None)
 
-    async def rest(self) -> None:
-        """Wait until its last process is gone."""
-        while not self.is_at_rest:
-            await self._turned.wait()
-
     async def stop(self) -> None:
         """End the engine for ever; returns when its last process is gone."""
         self.wanted = False
@@ -124,10 +119,11 @@ class Engine:
             "load_seconds": self.load_seconds,
             "chosen": self._backend.chosen,
             "restarts": dict(self.restarts),
-            "last_words": self._last_words(5),
+            "last_words": self.last_words(5),
         }
 
-    def _last_words(self, count: int) -> list[str]:
+    def last_words(self, count: int) -> list[str]:
+        """The last lines that it has printed; while a run is silent, those of the run before."""
         return (self.run.output.last(count) if self.run is not None else []) or self._words[-count:]
 
     def refuse_hopeless(self) -> None:
@@ -187,7 +183,7 @@ class Engine:
         if after.state in (State.BACKOFF, State.FAILED):
             cause = "stuck" if before.kill else "slow" if before.state is State.STOPPING else "exit"
             self.restarts[cause] += 1
-            _log.warning("engine %s: %s (%s): %s", self.name, after.state.value, after.reason, self._last_words(3))
+            _log.warning("engine %s: %s (%s): %s", self.name, after.state.value, after.reason, self.last_words(3))
         elif after.state is State.READY and before.state is State.STARTING:
             self.load_seconds = after.since - before.since
             _log.info("engine %s: ready after %.1f s", self.name, self.load_seconds)

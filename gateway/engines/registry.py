@@ -7,52 +7,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
-from gateway.backend import AnyBackend
 from gateway.engines.admission import Admission
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.lodging import Lodging, Room
+from gateway.engines.plan import Planned
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
-from gateway.engines.slots import Slots
+from gateway.engines.slots import Slots, tell
+from gateway.engines.states import tell_life
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Done, Failed, Gone, Release, Slot
-from gateway.loader import load_backend
-from gateway.settings.schema import Config
 from gateway.settings.state import engines_file, logs_folder
-from gateway.settings.terms import Terms, read_terms
 from gateway.tasks import spawn
 
 _log = logging.getLogger("tollkeeper.engines")
 
+_MOMENT = 0.05  # seconds in which a load that is refused is refused
+_TOLD = ("load_seconds", "in_use", "waiting", "memory", "pinned", "idle", "wait")  # facts that are no secrets
 _DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
-
-
-class Planned(msgspec.Struct, frozen=True):
-    """An engine as the configuration wants it. `queue`: how many requests may wait."""
-
-    backend: AnyBackend
-    slots: int
-    queue: int
-    terms: Terms = Terms()
-
-    def needs_restart(self, other: "Planned") -> bool:
-        """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
-        mine, theirs = self.backend, other.backend
-        return type(mine) is not type(theirs) or mine.settings != theirs.settings
-
-
-def plan_engines(config: Config) -> dict[str, Planned]:
-    """The backends that are started here, by name; raises ConfigError."""
-    plans = {}
-    for name, settings in config.backends.items():
-        backend = load_backend(name, *settings.engine)
-        if backend.launch(0) is not None:
-            slots = backend.slots if settings.slots is None else settings.slots
-            terms = read_terms(config, name, backend.memory())
-            plans[name] = Planned(backend, slots, settings.queue, terms)
-    return plans
 
 
 class Engines:
@@ -117,6 +89,41 @@ class Engines:
             return Failed(f"The backend {backend} is not configured any more.", 1707)
         return slots.foresee(may_load, may_evict) or Done(self._describe(slots))
 
+    async def load(self, backend: str, patience: float, may_load: bool = True, may_evict: bool = True) -> Failed | Done:
+        """Have an engine loaded that nobody uses yet, and wait at most `patience` seconds until it is ready.
+
+        With a patience of 0 it is just begun. Failed: as `acquire`.
+        """
+        slots = self._current.get(backend)
+        if slots is None:
+            return Failed(f"No engine of the name {backend} is started here.", 1401)
+        bringing = spawn(self._lodging.bring(slots.room, may_load=may_load, may_evict=may_evict), f"load of {backend}")
+        try:
+            async with asyncio.timeout(patience or _MOMENT):
+                await asyncio.shield(bringing)
+            if patience:
+                await slots.engine.ensure_ready(patience)
+        except TimeoutError:
+            pass
+        except GatewayError as error:
+            return tell(error)
+        return Done(self.lives()[backend])
+
+    async def unload(self, backend: str, patience: float) -> Failed | Done:
+        """Unload an engine when nobody uses it any more, and wait at most `patience` seconds until it is gone.
+
+        Requests that come meanwhile wait for it to be loaded again. One that is pinned goes, too.
+        """
+        slots = self._current.get(backend)
+        if slots is None:
+            return Failed(f"No engine of the name {backend} is started here.", 1401)
+        run = slots.engine.run
+        slots.room.unload()
+        if run is not None:
+            await asyncio.wait([run.over], timeout=patience)
+            await asyncio.sleep(0)  # its state follows
+        return Done(self.lives()[backend])
+
     def release(self, writer: str, release: Release) -> None:
         for slots in self._named(release.backend):
             slots.release(writer, release)
@@ -141,6 +148,22 @@ class Engines:
 
     def states(self) -> dict[str, str]:
         return {name: slots.engine.condition.state.value for name, slots in self._current.items()}
+
+    def lives(self) -> dict[str, dict[str, Any]]:
+        """What callers may know of each engine: whether it is loaded, and how it is used."""
+        told = {}
+        for name, slots in self._current.items():
+            all_ = self._describe(slots)
+            status = tell_life(slots.engine.condition, slots.engine.wanted)
+            told[name] = {"status": status, "restarts": sum(all_["restarts"].values())} | {
+                fact: all_[fact] for fact in _TOLD
+            }
+        return told
+
+    def lines(self, backend: str, count: int) -> list[str]:
+        """The last lines that an engine has printed, the oldest first."""
+        slots = self._current.get(backend)
+        return slots.engine.last_words(count) if slots is not None else []
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Everything that status and metrics tell of each engine; times are seconds."""

@@ -43,7 +43,7 @@ class Slots:
             self.admission.ask(ticket, self._clock(), _claim(ask))
             return self._hand_out(ticket, run)
         if not serves and len(self._asking) >= self.admission.bound + self.admission.slots:
-            return _tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
+            return tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
         task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
         await asyncio.wait([task])
         self._asking.pop(ticket, None)
@@ -56,15 +56,15 @@ class Slots:
             try:
                 self.engine.refuse_failed()
             except GatewayError as error:
-                return _tell(error)
+                return tell(error)
             if refusal := self.room.foresee(may_load, may_evict):
-                return _tell(refusal)
+                return tell(refusal)
             waiting, most = len(self._asking), self.admission.bound + self.admission.slots
-            return _tell(queue_is_full(waiting, PLAIN, self._outlook_of_start())) if waiting >= most else None
+            return tell(queue_is_full(waiting, PLAIN, self._outlook_of_start())) if waiting >= most else None
         waiting = len(self.admission.waiting)
         if self.admission.is_free or waiting < self.admission.bound:
             return None
-        return _tell(queue_is_full(waiting, PLAIN, self.admission.foresee(PLAIN)))
+        return tell(queue_is_full(waiting, PLAIN, self.admission.foresee(PLAIN)))
 
     def release(self, writer: str, release: Release) -> None:
         """Give a slot back, or leave the queue."""
@@ -98,7 +98,7 @@ class Slots:
             return await self._wait(ticket, ask)
         except GatewayError as error:
             self._give_back(ticket, 0)
-            return _tell(error)
+            return tell(error)
         except asyncio.CancelledError:
             self._give_back(ticket, 0)
             raise
@@ -188,5 +188,6 @@ def _claim(ask: Acquire) -> Claim:
     return Claim(ask.priority, ask.consumer, ask.tokens)
 
 
-def _tell(error: GatewayError) -> Failed:
+def tell(error: GatewayError) -> Failed:
+    """The error as it travels on the link."""
     return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)), dict(error.details))

@@ -58,6 +58,20 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     false_starts: int = 0  # in a row, without readiness between
 
 
+def tell_life(now: Condition, wanted: bool) -> str:
+    """The state in the words that callers know: loaded, loading, unloading, unloaded or failed."""
+    match now.state:
+        case State.READY | State.SUSPECT:
+            return "loaded" if wanted else "unloading"
+        case State.FAILED:
+            return "failed"
+        case State.STOPPED | State.BACKOFF | State.STARTING | State.STOPPING if wanted:
+            return "loading"
+        case State.STOPPED:
+            return "unloaded"
+    return "unloading"
+
+
 class Want(msgspec.Struct, frozen=True):
     """The engine shall run."""
 

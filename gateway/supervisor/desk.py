@@ -38,6 +38,7 @@ from gateway.memory import MemoryCache
 from gateway.supervisor.authority import AnyLedger, Authority
 from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
+from gateway.supervisor.models import Models
 from gateway.supervisor.recollection import Recollection
 
 _NOTICES = 1000  # kept while control is away
@@ -55,6 +56,7 @@ class Desk:
         self.authority = Authority(ledger)
         self._engines = engines
         self._broadcast = broadcast
+        self.models = Models(engines)
         self._recollection = Recollection(time.monotonic)
         self.values = MemoryCache(time.monotonic)  # of all workers together
         self._control_there = asyncio.Event()
@@ -134,6 +136,8 @@ class Desk:
         """What workers may ask to be done."""
         if command.name == "foresee":
             return self._engines.foresee(**command.arguments)
+        if command.name.startswith("models."):
+            return self.models.obey(command)
         return self.ask_control(command) if command.name in _WORKERS_MAY else None
 
     def answer_control(self, control: Child, message: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 import uvloop
 
 from gateway.backend import AnyBackend
-from gateway.engines.registry import Engines, plan_engines
+from gateway.engines.plan import plan_engines
+from gateway.engines.registry import Engines
 from gateway.exposition import Fold
 from gateway.link import Command, Done, Failed
 from gateway.loader import load_backend
@@ -221,6 +222,8 @@ class Supervisor:
             return Done(self._report.describe(self._boot, self.addresses()))
         if command.name == "explain":
             return await self._generations[-1].ask(command)
+        if command.name.startswith("models."):
+            return await self._desk.models.obey(command, self._config)
         if command.name.startswith(_CONTROL_COMMANDS):
             answer: Done | Failed = await self._desk.ask_control(command)
             return answer

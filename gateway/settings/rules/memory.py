@@ -31,8 +31,7 @@ def _terms(config: Config) -> Iterator[tuple[str, Terms]]:
         except ConfigError:
             continue
         if backend.launch(0) is not None and not backend.problems():
-            estimate = getattr(backend, "memory", None)
-            yield name, read_terms(config, name, estimate() if estimate is not None else 0)
+            yield name, read_terms(config, name, backend.memory())
 
 
 def _room(config: Config, name: str, terms: Terms, pinned: Mapping[str, Terms]) -> Iterator[Problem]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.engines.registry import Engines, Planned, plan_engines
+from gateway.engines.plan import Planned, plan_engines
+from gateway.engines.registry import Engines
 from gateway.link import Acquire, Failed, Gone, Release, Slot
 from gateway.settings.load import load_text
 from tests.gateway.engines.conftest import descendants, eventually, make_backend

@@ -13,7 +13,8 @@ from tests.gateway.engines.conftest import wait_until_gone
 
 _SUPERVISOR = """
 import asyncio, os, sys
-from gateway.engines.registry import Engines, Planned
+from gateway.engines.plan import Planned
+from gateway.engines.registry import Engines
 from tests.gateway.engines.conftest import make_backend
 
 async def main(directory, flags):

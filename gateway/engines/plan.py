@@ -1,0 +1,34 @@
+"""Which engines there shall be, and on what terms."""
+
+import msgspec
+
+from gateway.backend import AnyBackend
+from gateway.loader import load_backend
+from gateway.settings.schema import Config
+from gateway.settings.terms import Terms, read_terms
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """An engine as the configuration wants it. `queue`: how many requests may wait."""
+
+    backend: AnyBackend
+    slots: int
+    queue: int
+    terms: Terms = Terms()
+
+    def needs_restart(self, other: "Planned") -> bool:
+        """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
+        mine, theirs = self.backend, other.backend
+        return type(mine) is not type(theirs) or mine.settings != theirs.settings
+
+
+def plan_engines(config: Config) -> dict[str, Planned]:
+    """The backends that are started here, by name; raises ConfigError."""
+    plans = {}
+    for name, settings in config.backends.items():
+        backend = load_backend(name, *settings.engine)
+        if backend.launch(0) is not None:
+            slots = backend.slots if settings.slots is None else settings.slots
+            terms = read_terms(config, name, backend.memory())
+            plans[name] = Planned(backend, slots, settings.queue, terms)
+    return plans
