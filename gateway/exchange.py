@@ -124,7 +124,8 @@ class Exchange:
 
     __slots__ = (
         "answered", "body", "body_digest", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect",
-        "cost", "credential", "dialect", "entry", "error", "fields", "first_byte", "forwarded", "forwarded_query",
+        "cost", "credential", "detour", "dialect", "entry", "error", "fields", "first_byte", "forwarded",
+        "forwarded_query",
         "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money",
         "month", "notes", "outcome", "path", "peer", "permission", "projects", "query", "queued", "received", "record",
         "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier",
@@ -155,6 +156,7 @@ class Exchange:
         self.model = ""  # in the registry
         self.model_label = ""  # the name or pattern of the configuration that it falls under
         self.entry: Any = None  # the registry's entry; for the core alone
+        self.detour: Any = None  # the models it may fall back to, where it may; for the core alone
         self.stream = False
         self.client_wants_usage = False
         self.cost = 0  # milli-units: route cost x model cost

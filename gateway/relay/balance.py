@@ -182,5 +182,12 @@ class RetryBudget:
         self.retrying += 1
         return True
 
+    def spend(self) -> bool:
+        """Whether a request may be sent again, where nobody waits for what becomes of it."""
+        if not self.take():
+            return False
+        self.give()
+        return True
+
     def give(self) -> None:
         self.retrying -= 1

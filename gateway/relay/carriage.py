@@ -14,6 +14,7 @@ from gateway.http.tunnel import splice
 from gateway.relay.answer import HOLD, Answer, Progress
 from gateway.relay.chain import run_response
 from gateway.relay.dialect.tokens import ask_for_usage, count_tokens, estimate
+from gateway.relay.fallback import Diverted
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.headers import describe
 from gateway.relay.places import Places
@@ -35,6 +36,7 @@ class Carriage:
         self, forwarder: Forwarder, places: Places, sweeper: Sweeper, config: Config, progress: Progress
     ) -> None:
         self._forwarder = forwarder
+        self.budget = forwarder.budget
         self._sweeper = sweeper
         self._places = places
         self._headers = config.headers
@@ -46,7 +48,7 @@ class Carriage:
 
     @property
     def is_idle(self) -> bool:
-        return not self._forwarder.budget.live
+        return not self.budget.live
 
     def break_off(self) -> None:
         """The worker ends now: every request that is still under way is told so (1901), in its stream if it has one."""
@@ -65,7 +67,7 @@ class Carriage:
         if exchange.dialect is not None and exchange.dialect.asks_usage and exchange.fields is not None:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)
-        self._forwarder.budget.enter()
+        self.budget.enter()
         self._running[exchange] = asyncio.current_task()
         try:
             head = await self._forwarder.send(passage, route)
@@ -88,7 +90,7 @@ class Carriage:
             raise GatewayError(1901, headers={"Retry-After": "1"}) from None
         finally:
             self._running.pop(exchange, None)
-            self._forwarder.budget.leave()
+            self.budget.leave()
             passage.finish()
 
     def _hand_on(self, exchange: Exchange, passage: Passage, conclude: Conclude) -> None:
@@ -171,6 +173,10 @@ class Carriage:
         if holds:
             reply.body = original = await connection.collect(HOLD if failed else self._answer_limit)
             if failed:
+                backend, detour = passage.target.backend, exchange.detour
+                if detour is not None and detour.takes_answer(exchange, backend, original, self.budget):
+                    self._judge(exchange, passage, None, 0, original)
+                    raise Diverted
                 even_out(exchange, reply, original)
         if chain.response:
             await run_response(chain, exchange, Outcome.COMPLETE)  # it was the upstream's work, even if it is refused

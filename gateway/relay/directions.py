@@ -11,6 +11,7 @@ from gateway.exchange import Exchange, Head
 from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead
 from gateway.relay.body import rename_model
+from gateway.relay.fallback import Detour
 from gateway.relay.registry import Registry
 from gateway.relay.route import Route
 from gateway.relay.router import Router
@@ -45,6 +46,11 @@ class Directions(msgspec.Struct, frozen=True):
         """The route that a browser's preflight is about (WHATWG Fetch, 4.8): it may have its own idea of origins."""
         asked = exchange.head.get(b"access-control-request-method") if exchange.method == "OPTIONS" else None
         return None if asked is None else self.router.find(asked.decode("latin-1"), exchange.path)[0]
+
+    def find_detour(self, exchange: Exchange) -> Detour | None:
+        """The models that the request may fall back to."""
+        entry = exchange.entry
+        return Detour(exchange, self.registry) if entry is not None and entry.fallback else None
 
     def find_target(self, exchange: Exchange, route: Route) -> Target:
         """Where the request goes on; `exchange.fields` gets the name that its server knows.

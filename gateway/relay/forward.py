@@ -73,7 +73,7 @@ class Passage:
 
 
 class Forwarder:
-    """Sends requests upstream. `opened` is called once a request, when an upstream is about to be contacted."""
+    """Sends requests upstream. `opened` is called when a backend is about to be contacted."""
 
     def __init__(
         self, pool: Pool, places: Places, connect_timeout: float, opened: Callable[[Exchange], None],
@@ -87,7 +87,9 @@ class Forwarder:
         self.budget = RetryBudget(now)
 
     def passage(self, exchange: Exchange, target: Target) -> Passage:
+        attempts = exchange.upstream.attempts if exchange.upstream is not None else 0  # at another model's servers
         exchange.upstream = Upstream(target.name)
+        exchange.upstream.attempts = attempts
         return Passage(exchange, target, self._places, self._pool)
 
     async def send(self, passage: Passage, route: Route) -> ResponseHead:
@@ -210,7 +212,7 @@ class Forwarder:
         connection.idle_timeout = route.idle
         connection.total_deadline = exchange.received + route.total
         exchange.upstream.attempts += 1
-        if not exchange.forwarded:
+        if not exchange.forwarded or exchange.record.backend != passage.target.name:
             self._opened(exchange)
         exchange.forwarded = self._now()
         target, request = passage.target, exchange.request

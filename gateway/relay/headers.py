@@ -19,3 +19,5 @@ def describe(exchange: Exchange, wanted: Headers, now: float) -> None:
         if exchange.model:
             lines.append(f"X-Tollkeeper-Model: {exchange.model}\r\n")
         lines.append(f"X-Tollkeeper-Backend: {exchange.upstream.backend}\r\n")
+        if exchange.detour is not None and exchange.detour.has_fallen:
+            lines.append(f"X-Tollkeeper-Fallback: {exchange.detour.origin}\r\n")

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.exchange import Credential
 from gateway.price import Rates, compile_price
-from gateway.settings.schema import Model
+from gateway.settings.schema import Fallback, Model
 
 _ID = re.compile(r"[A-Za-z0-9][\w.:@+-]{0,127}(?:/[\w.:@+-]{1,127}){0,3}", re.ASCII)
 _KEPT = 4096  # names resolved by pattern that are remembered
@@ -24,6 +24,12 @@ class Entry(msgspec.Struct, frozen=True):
     cost: int  # milli-units a unit of route cost
     projects: tuple[str, ...] = ()  # whose callers alone may use it; empty: everybody's
     price: Rates | None = None
+    fallback: tuple[str, ...] = ()  # models to ask in its place ...
+    falls_on: tuple[str, ...] = ()  # ... on these conditions
+
+    def priced_as(self, other: "Entry") -> "Entry":
+        """This model at the cost and price of another one."""
+        return msgspec.structs.replace(self, cost=other.cost, price=other.price)
 
 
 def is_model_id(text: str) -> bool:
@@ -90,7 +96,11 @@ class Registry:
             model = self._models[label]
             if not model.alias:
                 price = None if model.price is None else compile_price(model.price)
-                return Entry(name, label, model.backend, model.name, round(model.cost * 1000), model.projects, price)
+                fallback = model.fallback or Fallback(to=())
+                return Entry(
+                    name, label, model.backend, model.name, round(model.cost * 1000), model.projects, price,
+                    fallback.to, fallback.on,
+                )  # fmt: skip
             name = model.alias
         return None
 

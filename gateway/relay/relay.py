@@ -15,6 +15,7 @@ from gateway.relay.chain import run_access, run_chunk, run_response
 from gateway.relay.dialect.envelope import error_body
 from gateway.relay.dialect.tokens import estimate
 from gateway.relay.directions import Directions, explain_fault, no_route, open_exchange
+from gateway.relay.fallback import Diverted
 from gateway.relay.route import Route
 
 _log = logging.getLogger("tollkeeper")
@@ -63,8 +64,7 @@ class Relay:
                     exchange.outcome = Outcome.ANSWERED
                     await self._reply(exchange, route, reply)
                 else:
-                    target = self._directions.find_target(exchange, route)
-                    await self._carriage.carry(exchange, route, target, self._conclude)
+                    await self._carry(exchange, route)
         except GatewayError as error:
             self._refuse(exchange, error)
         except BadRequest as fault:
@@ -82,6 +82,24 @@ class Relay:
         finally:
             self._conclude(exchange)
             _run_log(route, exchange)
+
+    async def _carry(self, exchange: Exchange, route: Route) -> None:
+        """To the target; where that cannot answer, to the models that the one asked for falls back to."""
+        directions, carriage = self._directions, self._carriage
+        exchange.detour = detour = directions.find_detour(exchange)
+        while True:
+            target = directions.find_target(exchange, route)
+            try:
+                await carriage.carry(exchange, route, target, self._conclude)
+                return
+            except Diverted:
+                assert detour is not None
+            except GatewayError as error:
+                if detour is None or (exchange.reply is not None and route.chain.response):  # its hooks may have run
+                    raise
+                if not detour.takes_error(exchange, error, carriage.budget):
+                    raise
+            detour.move(exchange)
 
     def refuse(self, number: int, message: str) -> bytes:
         """What the server says where no request could be read: a whole response that closes the connection."""

@@ -43,10 +43,14 @@ class Tally:
             place = self._inflight[backend] = self._board.index("inflight", backend)
         self._board.add(place)
 
+    def leave(self, backend: str) -> None:
+        """A request is no longer at a backend that it was at, though it is not over."""
+        self._board.add(self._inflight[backend], -1.0)
+
     def close(self, exchange: Exchange, now: float, first: float, overhead: float) -> None:
         """The request is over. `first` is the moment of the first byte, 0 for none; `overhead` seconds of ours."""
-        upstream, tokens = exchange.upstream, exchange.tokens
-        backend = upstream.backend if upstream is not None else ""
+        upstream, tokens, record = exchange.upstream, exchange.tokens, exchange.record
+        backend = record.backend if record is not None else upstream.backend if upstream is not None else ""
         key = (exchange.route, exchange.model, exchange.tier, exchange.status // 100, backend)
         series = self._series.get(key) or self._make(key)
         slots, observe = self._slots, self._observe

@@ -24,10 +24,20 @@ class Witness:
         self._offset = time.time_ns() // 1000 - int(now() * 1e6)  # unix microseconds of monotonic 0
 
     def opened(self, exchange: Exchange) -> None:
+        """A backend is about to be contacted; another one than before, where a request falls back."""
+        if exchange.record is not None:
+            self._move(exchange)
+            return
         exchange.record = record = self._open(exchange)
         record.prompt_estimate = estimate_prompt(exchange)
         self._write(record)
         self._tally.open(record.backend)
+
+    def _move(self, exchange: Exchange) -> None:
+        record, backend = exchange.record, exchange.upstream.backend if exchange.upstream is not None else ""
+        self._tally.leave(record.backend)
+        self._tally.open(backend)
+        record.backend = backend
 
     def progressed(self, exchange: Exchange, tokens: int) -> None:
         self._write(Progress(exchange.id, exchange.sent, tokens))
@@ -79,7 +89,9 @@ class Witness:
         record, upstream = exchange.record, exchange.upstream
         if record is None or upstream is None:
             return self._open(exchange)
-        record.endpoint, record.load = upstream.endpoint, upstream.load
+        record.model = exchange.model
+        if record.backend == upstream.backend:
+            record.endpoint, record.load = upstream.endpoint, upstream.load
         opened: Opened = record
         return opened
 

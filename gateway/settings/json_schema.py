@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from gateway.loader import Kind, find_settings, known_names
-from gateway.settings.schema import Backend, Config, Listen, Listener
+from gateway.settings.schema import Backend, Config, Fallback, Listen, Listener, Model
 from gateway.settings.units import Budget, Bytes, Rate, Seconds
 
 Schema = dict[str, Any]
@@ -103,6 +103,10 @@ def _allow_short_forms(definitions: dict[str, Schema]) -> None:
     listener["properties"] |= {"cert": {"type": "string"}, "key": {"type": "string"}}
     one = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{Listener.__name__}"}]}
     definitions[Listen.__name__]["properties"]["proxy"] = {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+    names = {"type": "array", "items": {"type": "string"}}
+    definitions[Model.__name__]["properties"]["fallback"] = {
+        "anyOf": [{"$ref": f"#/$defs/{Fallback.__name__}"}, {"type": "string"}, names]
+    }
     engines = _parts("backend", definitions)
     definitions[Backend.__name__]["properties"] |= engines
     definitions[Backend.__name__]["oneOf"] = [{"required": [name]} for name in engines]

@@ -5,7 +5,7 @@ Callers, backends, models and routes stand here, what the gateway itself is like
 Durations are seconds, sizes bytes (`units`). What plugins and engines want for themselves is plain data here.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -132,6 +132,16 @@ class Price(Section, frozen=True):
     cached: Amount | None = None  # tokens of the prompt that the engine had already; default: as `input`
 
 
+Condition = Literal["error", "timeout", "context", "not_loaded", "queue"]
+
+
+class Fallback(Section, frozen=True):
+    """Models that are asked, one after the other, where this one cannot answer; only before the first byte."""
+
+    to: tuple[str, ...]
+    on: tuple[Condition, ...] = get_args(Condition)
+
+
 class Model(Section, frozen=True):
     """What clients ask for by `model`. A name may be a pattern (`llama-*`)."""
 
@@ -141,6 +151,7 @@ class Model(Section, frozen=True):
     cost: Annotated[float, msgspec.Meta(ge=0)] = 1.0
     projects: tuple[str, ...] = ()  # whose callers alone may use it and see it; empty: everybody's
     price: Price | None = None
+    fallback: Fallback | None = None
     max_tokens: Count | None = None  # of an answer, for callers whose tokens or money are limited
     limits: tuple[Cap, ...] = ()
     preload: bool = False  # its engine is loaded at the start

@@ -6,6 +6,7 @@
 | `{address, cert, key}` | `certificates: [{cert, key}]` |
 | `qwen: {llama_cpp: {...}, slots: 2}` | `qwen: {engine: [llama_cpp, {...}], slots: 2}` |
 | `- key_auth`, `- key_auth:` | `- key_auth: {}` |
+| `fallback: other`, or a list | `fallback: {to: [other]}` |
 | an empty section (`tiers:`) | the section left out |
 """
 
@@ -26,6 +27,8 @@ def write_out(data: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         result["listen"] = {**listen, "proxy": _listeners(listen["proxy"])}
     if isinstance(backends := result.get("backends"), dict):
         result["backends"] = {name: _backend(raw, f"backends.{name}", problems) for name, raw in backends.items()}
+    if isinstance(models := result.get("models"), dict):
+        result["models"] = {name: _model(raw) for name, raw in models.items()}
     if "plugins" in result:
         result["plugins"] = _plugins(result["plugins"], "plugins", problems)
     if isinstance(routes := result.get("routes"), list):
@@ -66,6 +69,13 @@ def _backend(raw: Any, path: str, problems: list[Problem]) -> Any:
         problems.append(Problem(path, f"must name exactly one engine, {told}"))
     name, settings = next(iter(engines.items()), ("", None))
     return {**result, "engine": (name, settings or {})}
+
+
+def _model(raw: Any) -> Any:
+    fallback = raw.get("fallback") if isinstance(raw, dict) else None
+    if isinstance(fallback, str | list):
+        return {**raw, "fallback": {"to": [fallback] if isinstance(fallback, str) else fallback}}
+    return raw
 
 
 def _plugins(raw: Any, path: str, problems: list[Problem]) -> Any:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from gateway.relay.registry import is_model_id
+from gateway.relay.registry import Registry, is_model_id
 from gateway.settings.problem import Problem, join, suggest
 from gateway.settings.schema import Config, Model, Route
 
@@ -13,8 +13,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.@-]{0,63}", re.ASCII)
 def check_references(config: Config) -> Iterator[Problem]:
     """Every name leads somewhere, and names that are shown in headers, files and metrics are plain."""
     yield from _names(config)
+    registry = Registry(config.models)
     for name, model in config.models.items():
         yield from _model(config, name, model)
+        yield from _fallbacks(config, registry, name, model)
     for at, route in enumerate(config.routes):
         yield from _target(config, route, join("routes", at))
 
@@ -44,6 +46,23 @@ def _model(config: Config, name: str, model: Model) -> Iterator[Problem]:
         yield Problem(path, f"`preload` and `pin` stand at the model itself, `{model.alias}`")
     elif model.alias and _goes_in_circles(config, name):
         yield Problem(f"{path}.alias", "the aliases go in a circle, or through more than seven names")
+
+
+def _fallbacks(config: Config, registry: Registry, name: str, model: Model) -> Iterator[Problem]:
+    path = f"models.{name}.fallback"
+    if model.fallback is None:
+        return
+    if model.alias:
+        yield Problem(path, "an alias falls back where its model does: name it there")
+    if not model.fallback.on:
+        yield Problem(f"{path}.on", "is empty, so that it never falls back")
+    for at, other in enumerate(model.fallback.to):
+        found = registry.find(other)
+        where = join(f"{path}.to", at)
+        if found is None:
+            yield Problem(where, f"no model `{other}`{suggest(other, config.models)}")
+        elif found.label == name:
+            yield Problem(where, f"`{other}` is the model itself")
 
 
 def _goes_in_circles(config: Config, name: str) -> bool:
