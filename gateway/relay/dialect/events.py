@@ -76,23 +76,23 @@ class EventStream:
 
     def _read(self, data: bytes) -> bytes:
         """Take note of whole events, or of a part of a very long one; what of them goes on now."""
-        if not self.finished:
-            self._overhear(data)
-        if (
-            b'"usage":{' in data or b'"usage": {' in data or b'"error"' in data or _DONE in data
-            or (self.finished and b'"timings"' in data)
-        ):  # fmt: skip
+        if not self.finished and self._overhear(data) and b'"timings"' in data:
+            return self._examine(data)
+        tells_usage = b'"usage":' in data and (b'"usage":{' in data or b'"usage": {' in data)
+        if tells_usage or b'"error"' in data or _DONE in data:
             return self._examine(data)
         self.events += data.count(b"\n\n") or data.count(b"\n\r\n")
         return data
 
-    def _overhear(self, data: bytes) -> None:
-        """Note what can be told without looking at single events."""
+    def _overhear(self, data: bytes) -> bool:
+        """Note what can be told without looking at single events; whether the choices end here."""
         if not self.speaks and b'"choices"' in data:
             self.speaks = True
         at = data.rfind(b'"finish_reason"')
-        if at >= 0 and not data.startswith(_UNFINISHED, at + 15):
-            self.finished = True
+        if at < 0 or data.startswith(_UNFINISHED, at + 15):
+            return False
+        self.finished = True
+        return True
 
     def _hold_from(self, end: int, data: bytes) -> bytes:
         """Keep what begins at `end` for later, unless it is too much; the rest goes on."""
@@ -168,8 +168,9 @@ class TypedStream(EventStream):
             return data
         return self._examine(data)
 
-    def _overhear(self, data: bytes) -> None:
+    def _overhear(self, data: bytes) -> bool:
         """Nothing can be told without looking at single events."""
+        return False
 
     def _keeps(self, event: bytes) -> bool:
         payload = self._decode(event)
