@@ -39,10 +39,11 @@ def chat(text: str = "Hello there", *, stream: bool = False, **echo: Any) -> dic
 class Client:
     """One connection at a time; a closed one is replaced before the next request, never in the middle of one."""
 
-    def __init__(self, address: tuple[str, int], key: str, fresh: bool = False) -> None:
+    def __init__(self, address: tuple[str, int], key: str, fresh: bool = False, lines: str = "") -> None:
         self._address = address
         self._key = key
         self._fresh = fresh
+        self._lines = lines  # of headers, each ending in CRLF
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -86,7 +87,7 @@ class Client:
         body = json.dumps(document).encode() if document is not None else b""
         named = f"X-Request-ID: {request_id}\r\n" if request_id else ""
         self._writer.write(
-            f"{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {self._key}\r\n{named}"
+            f"{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {self._key}\r\n{named}{self._lines}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )

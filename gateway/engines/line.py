@@ -1,7 +1,7 @@
 """Those of one class who wait for a slot of a backend: fair between consumers by tokens, in order within each. Pure.
 
-The next slot goes to the consumer that has had the fewest tokens: those of requests that ended, and the estimates of
-those that run. So two consumers that always have somebody waiting get equal tokens, whatever the size or number of
+The next slot goes to the consumer that has had the fewest tokens: those of requests that ended, and what those that run
+are thought to take. So two consumers that always have somebody waiting get equal tokens, whatever the size or number of
 their requests (weighted fair queueing, Demers, Keshav and Shenker 1989; with tokens, Sheng et al. 2024).
 
 Virtual `time` is what a consumer has had that always wanted more. Who comes, or comes back, starts there, but for a few
@@ -15,6 +15,7 @@ import msgspec
 
 _SLACK = 4  # times the largest request of late: how far from `time` a consumer that comes back may be
 _FADING = 0.99  # of `largest`, a request
+_LEARNING = 8  # requests over which `truth` is averaged
 _IDLE = 1024  # accounts of consumers that ask for nothing now, which are kept
 
 
@@ -26,23 +27,28 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Account:
-    """A consumer: `used` tokens, those `reserved` by `running` requests, and the estimates of those that wait."""
+    """A consumer: `used` tokens, those `claimed` by `running` requests, and the claims of those that wait.
 
-    __slots__ = ("reserved", "running", "used", "waiting")
+    `truth` is the part of its claims that its requests took of late: who cannot tell how long an answer will be claims
+    a lot.
+    """
+
+    __slots__ = ("claimed", "running", "truth", "used", "waiting")
 
     def __init__(self, used: float) -> None:
         self.used = used
-        self.reserved = 0
+        self.claimed = 0
+        self.truth = 1.0
         self.running = 0
         self.waiting: dict[Ticket, int] = {}  # in order of arrival
 
     @property
     def served(self) -> float:
-        return self.used + self.reserved
+        return self.used + self.claimed * self.truth
 
     def turns(self) -> Iterator[float]:
         """What it will have had when it is the turn of each request that waits."""
-        return itertools.accumulate(self.waiting.values(), initial=self.served)
+        return itertools.accumulate((claim * self.truth for claim in self.waiting.values()), initial=self.served)
 
 
 class Line:
@@ -81,13 +87,14 @@ class Line:
     def take(self, consumer: str, tokens: int) -> None:
         """A request of `consumer` runs from now on."""
         account = self._enter(consumer)
-        account.reserved += tokens
+        account.claimed += tokens
         account.running += 1
 
     def settle(self, consumer: str, tokens: int, used: int) -> None:
-        """A request that had reserved `tokens` has ended."""
+        """A request that had claimed `tokens` has ended."""
         account = self._accounts[consumer]
-        account.reserved -= tokens
+        account.claimed -= tokens
+        account.truth += (used / max(tokens, 1) - account.truth) / _LEARNING
         account.running -= 1
         account.used += used
         self._time += used / len(self._busy)
@@ -117,7 +124,7 @@ class Line:
             for waiting, tokens in account.waiting.items():
                 if waiting == ticket:
                     break
-                turn += tokens
+                turn += tokens * account.truth
                 before += 1
         others = (other for other in self._waiting.values() if other is not account)
         return before + sum(theirs <= turn for other in others for theirs in other.turns())

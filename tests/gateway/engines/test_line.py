@@ -15,9 +15,13 @@ _ids = itertools.count()
 
 
 class Crowd:
-    """Clients of consumers that each ask again as soon as they are answered. Time is pure; a token takes a second."""
+    """Clients of consumers that each ask again as soon as they are answered. Time is pure.
 
-    def __init__(self, slots: int) -> None:
+    `steady`: every request takes the same time; else each token does.
+    """
+
+    def __init__(self, slots: int, steady: bool = False) -> None:
+        self._steady = steady
         self.tokens = Counter[str]()
         self.grants: list[str] = []
         self._admission = Admission(slots, 10_000)
@@ -59,20 +63,28 @@ class Crowd:
 
     def _begin(self, ticket: Ticket) -> None:
         self.grants.append(ticket.writer)
-        seconds = self._sizes.get(ticket.writer, (1, 1))[0]
+        seconds = 1 if self._steady else self._sizes.get(ticket.writer, (1, 1))[0]
         heapq.heappush(self._ends, (self._now + seconds, next(_ids), ticket))
 
 
 sizes = st.integers(1, 100)
 
 
-@given(sizes, sizes, st.integers(1, 30), st.integers(1, 30), st.integers(1, 4), st.sampled_from([0, 1, 1000]))
+@given(
+    sizes,
+    sizes,
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(1, 4),
+    st.sampled_from([0, 1, 1000]),
+    st.booleans(),
+)
 @settings(max_examples=150, deadline=None)
 def test_equal_tokens_whatever_the_requests(
-    one: int, other: int, many: int, few: int, slots: int, estimate: int
+    one: int, other: int, many: int, few: int, slots: int, estimate: int, steady: bool
 ) -> None:
     """Both always have somebody waiting; what was thought of a request at first may be wrong."""
-    crowd = Crowd(slots)
+    crowd = Crowd(slots, steady)
     crowd.add("one", many + slots, one, estimate)
     crowd.add("other", few + slots, other, estimate)
     enough = 40 * slots * max(one, other)
