@@ -110,6 +110,7 @@ class Worker:
         self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
         self._board = board = Board(self._descriptors.metrics)
         self._places = Places(link, config, board)
+        self._assembly.life.places = self._places
         self._directory = Directory(read_consumers(config.consumers), link.call)
         self._stalls = board.index("loop_stalls_total")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)

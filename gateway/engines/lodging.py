@@ -129,11 +129,11 @@ class Lodging:
         for key in list(self._waiting):
             self._refuse(key, GatewayError(1707))
 
-    async def bring(self, room: Room, *, may_load: bool = True, may_evict: bool = False) -> None:
+    async def bring(self, room: Room, demand: Demand, patience: float) -> None:
         """Have an engine loaded without using it; returns when it starts. Raises what `Room.enter` does."""
         ticket = Ticket("", f"load-{next(self._numbers)}")
         try:
-            await room.enter(ticket, Demand(room.engine.name, may_load, may_evict))
+            await room.enter(ticket, demand, patience)
             if room.engine.condition.state is State.FAILED:
                 room.engine.start()
         finally:

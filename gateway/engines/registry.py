@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from gateway.engines.lodging import Lodging, Room
 from gateway.engines.plan import Planned
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
+from gateway.engines.residency import Demand
 from gateway.engines.slots import Slots, tell
 from gateway.engines.states import tell_life
 from gateway.errors import GatewayError
@@ -22,6 +24,7 @@ from gateway.tasks import spawn
 
 _log = logging.getLogger("tollkeeper.engines")
 
+_PRELOAD = 600.0  # seconds that a load which nobody waits for may take to begin
 _MOMENT = 0.05  # seconds in which a load that is refused is refused
 _TOLD = ("load_seconds", "in_use", "waiting", "memory", "pinned", "idle", "wait")  # facts that are no secrets
 _DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
@@ -97,14 +100,13 @@ class Engines:
         slots = self._current.get(backend)
         if slots is None:
             return Failed(f"No engine of the name {backend} is started here.", 1401)
-        bringing = spawn(self._lodging.bring(slots.room, may_load=may_load, may_evict=may_evict), f"load of {backend}")
+        bringing = spawn(self._bring(slots.room, patience or _PRELOAD, may_load, may_evict), f"load of {backend}")
+        await asyncio.wait([bringing], timeout=patience or _MOMENT)
+        if bringing.done() and (error := bringing.result()) is not None:
+            return tell(error)
         try:
-            async with asyncio.timeout(patience or _MOMENT):
-                await asyncio.shield(bringing)
             if patience:
                 await slots.engine.ensure_ready(patience)
-        except TimeoutError:
-            pass
         except GatewayError as error:
             return tell(error)
         return Done(self.lives()[backend])
@@ -201,14 +203,22 @@ class Engines:
 
     def _preload(self, room: Room) -> None:
         if room.terms.preload:
-            spawn(self._bring(room), f"load of {room.engine.name}")
+            spawn(self._load_at_start(room), f"load of {room.engine.name}")
 
-    async def _bring(self, room: Room) -> None:
+    async def _load_at_start(self, room: Room) -> None:
+        error = await self._bring(room, math.inf)
+        if error is not None and not room.is_retired:
+            _log.warning("engine %s is not loaded at the start: %s", room.engine.name, error.message)
+
+    async def _bring(
+        self, room: Room, patience: float, may_load: bool = True, may_evict: bool = False
+    ) -> GatewayError | None:
+        """Why it is not being loaded, if it is not."""
         try:
-            await self._lodging.bring(room)
+            await self._lodging.bring(room, Demand(room.engine.name, may_load, may_evict), patience)
         except GatewayError as error:
-            if not room.is_retired:
-                _log.warning("engine %s is not loaded at the start: %s", room.engine.name, error.message)
+            return error
+        return None
 
     async def _retire(self, name: str, old: Slots, linger: float) -> None:
         """End an engine that another one replaces, or none; the new one is loaded when it is gone."""

@@ -13,8 +13,9 @@ from gateway.relay.clients import Clients
 from gateway.relay.dialect.kind import DIALECTS, Dialect, find_dialect
 from gateway.relay.directions import Directions
 from gateway.relay.guard import RULE, Guard
+from gateway.relay.life import PERMISSION, Life
 from gateway.relay.me import Me
-from gateway.relay.pages import Pages
+from gateway.relay.pages import show_error
 from gateway.relay.registry import Registry
 from gateway.relay.route import Route, Serve
 from gateway.relay.router import Router
@@ -34,6 +35,7 @@ class Assembly(msgspec.Struct, frozen=True):
     directions: Directions
     plugins: tuple[AnyPlugin, ...]
     guard: Guard | None
+    life: Life
 
 
 def assemble(config: schema.Config, started: int, guard: Guard | None = None) -> Assembly:
@@ -48,7 +50,7 @@ class _Assembler:
     def __init__(self, config: schema.Config, started: int, guard: Guard | None) -> None:
         self._config = config
         self._registry = Registry(config.models)
-        self._pages = Pages(self._registry, started)
+        self._life = Life(self._registry, config, started)
         self._targets = {
             name: Target(name, settings, load_backend(name, *settings.engine))
             for name, settings in config.backends.items()
@@ -62,13 +64,13 @@ class _Assembler:
 
     def build(self) -> Assembly:
         routes = [self._compile(route) for route in self._config.routes]
-        taken = {(route.path, method) for route in routes for method in (route.methods or ("GET", "POST"))}
+        taken = {(route.path, method) for route in routes for method in (route.methods or ("GET", "POST", "DELETE"))}
         routes += [own for method, own in self._own_routes() if (own.path, method) not in taken]
         fallback = Route("", frozenset(), self._chain(self._default, schema.Route(path="", to="")), 1000, "own")
         clients = Clients(self._config.listen.trusted)
         locate = clients.locate if clients.has_proxies else None
         directions = Directions(Router(routes), fallback, self._registry, self._targets, locate)
-        return Assembly(directions, tuple(self._plugins), self._guard)
+        return Assembly(directions, tuple(self._plugins), self._guard, self._life)
 
     def _load(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, AnyPlugin]]:
         loaded = [(name, load_plugin(name, raw)) for entry in entries for name, raw in entry.items()]
@@ -117,20 +119,24 @@ class _Assembler:
 
     def _own_routes(self) -> list[tuple[str, Route]]:
         """The gateway's own answers; a configured route of the same path replaces them. They cost nothing."""
-        pages = self._pages
+        life = self._life
         return [
-            ("GET", self._own("/v1/models", pages.list_models)),
-            ("GET", self._own("/v1/models/*", pages.show_model)),
-            ("GET", self._own("/errors/*", pages.show_error, auth="none")),
+            ("GET", self._own("/v1/models", life.list_models)),
+            ("GET", self._own("/v1/models/stats", life.show_stats)),
+            ("GET", self._own("/v1/models/*", life.show_model)),
+            ("POST", self._own("/v1/models/*", life.load, ("POST",), permission=PERMISSION)),
+            ("DELETE", self._own("/v1/models/*", life.unload, ("DELETE",), permission=PERMISSION)),
+            ("GET", self._own("/errors/*", show_error, auth="none")),
             ("GET", self._own("/api/v1/me", self._me.show)),
             ("POST", self._own("/api/v1/me/keys/rotate", self._me.rotate, ("POST",))),
         ]
 
     def _own(
-        self, path: str, serve: Serve, methods: tuple[str, ...] = ("GET", "HEAD"), auth: _Auth = "required"
-    ) -> Route:
+        self, path: str, serve: Serve, methods: tuple[str, ...] = ("GET", "HEAD"), auth: _Auth = "required",
+        permission: str = "",
+    ) -> Route:  # fmt: skip
         chain = self._chain(self._default, schema.Route(path=path, to="", auth=auth))
-        return Route(path, frozenset(methods), chain, 0, "own", serve=serve)
+        return Route(path, frozenset(methods), chain, 0, "own", serve=serve, permission=permission)
 
 
 def _name_dialect(route: schema.Route) -> Dialect | None:

@@ -106,15 +106,19 @@ class Places:
         """How an engine and its queue stand. Raises GatewayError as `acquire` would at once; takes nothing."""
         tier = find_tier(exchange, self._tiers)
         asked = {"backend": backend, "may_load": tier.may_load, "may_evict": tier.may_evict}
+        state: Mapping[str, Any] = await self.command("foresee", **asked)
+        return state
+
+    async def command(self, name: str, **arguments: Any) -> Any:
+        """What the supervisor answers. Raises GatewayError as it says, and 1901 when it is gone."""
         try:
-            answer = await self._link.call(Command("foresee", asked))
+            answer = await self._link.call(Command(name, arguments))
         except LinkClosed:
             raise GatewayError(1901) from None
         if isinstance(answer, Failed):
-            raise _refusal(backend, answer)
+            raise _refusal(arguments.get("backend", ""), answer)
         assert isinstance(answer, Done)
-        state: Mapping[str, Any] = answer.data
-        return state
+        return answer.data
 
     def release(self, exchange: Exchange, backend: str, *, progress: bool) -> None:
         """Give the slot back. `progress`: the engine finished, or was seen to work."""
