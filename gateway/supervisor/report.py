@@ -70,6 +70,7 @@ class Report:
         fold.gauge("endpoint_up", lambda: self.endpoints.readings() if self.endpoints is not None else ())
         fold.gauge("engine_state", lambda: [((name,), _STATES[state]) for name, state in engines.states().items()])
         fold.gauge("engine_restarts_total", self._count_restarts)
+        fold.gauge("engine_memory_bytes", self._measure_memory)
         fold.gauge("queue_depth", self._measure_queues)
         fold.gauge("ledger_up", desk.authority.readings)
         fold.gauge("store_up", lambda: [((), float(desk.store.up))])
@@ -82,6 +83,10 @@ class Report:
             for name, engine in self._engines.describe().items()
             for reason, count in engine["restarts"].items()
         ]
+
+    def _measure_memory(self) -> Readings:
+        engines = self._engines.describe().items()
+        return [((name,), float(engine["memory"] if engine["resident"] else 0)) for name, engine in engines]
 
     def _measure_queues(self) -> Readings:
         return [
