@@ -39,6 +39,7 @@ class Backend(BaseBackend[Settings]):
             self.withheld = native.WITHHELD
         else:
             self.renamed = python.RENAMED
+            self.joins_parts = True
             self.withheld = frozenset() if settings.grammar else python.WITHHELD
 
     def launch(self, port: int) -> Launch:

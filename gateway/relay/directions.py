@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.backend import AnyBackend
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Head
 from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead
 from gateway.relay.body import rename_model
 from gateway.relay.fallback import Detour
+from gateway.relay.fitting import fit_fields
 from gateway.relay.registry import Registry
 from gateway.relay.route import Route
 from gateway.relay.router import Router
@@ -69,17 +69,6 @@ class Directions(msgspec.Struct, frozen=True):
         if name != exchange.model_asked:
             rename_model(exchange, name)
         return target
-
-
-def fit_fields(exchange: Exchange, fields: dict[str, msgspec.Raw], backend: AnyBackend) -> None:
-    """Make a body what the server takes. Raises GatewayError 1220 for a field that must not reach it."""
-    if not backend.withheld.isdisjoint(fields):
-        field = min(backend.withheld & fields.keys())
-        raise GatewayError(1220, f"The model server does not take the field {field!r} from clients.", param=field)
-    for name, theirs in backend.renamed.items():
-        if name in fields:
-            fields[theirs] = fields.pop(name)
-            exchange.body = None
 
 
 def open_exchange(head: RequestHead, received: float, new_id: Callable[[], str]) -> Exchange:

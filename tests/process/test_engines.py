@@ -103,6 +103,7 @@ def join(stream: Any) -> tuple[str, str]:
         ({"max_tokens": 200, "max_completion_tokens": 3}, ("A short pause", "length", 3)),
         ({"stop": [" follows"]}, ("A short pause", "stop", 4)),
         ({"stop": " follows"}, ("A short pause", "stop", 4)),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}, (TEXT, "length", 12)),
         ({"messages": TALK}, (TEXT, "length", 12)),
         ({"tools": [TOOL], "tool_choice": "none"}, (TEXT, "length", 12)),
         ({"user": "somebody", "seed": 7, "top_p": 0.9}, (TEXT, "length", 12)),

@@ -9,7 +9,7 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.http.head import read_head
 from gateway.relay.body import forwarded_body
-from gateway.relay.directions import fit_fields
+from gateway.relay.fitting import fit_fields
 from gateway.wire import parse_object
 
 
@@ -43,3 +43,37 @@ def test_other_bodies_stay_the_same_bytes() -> None:
     body = b'{ "model":"m",  "max_tokens": 5 }'
     assert fit(body) == body
     assert fit(b'{"draft_model":1}', BaseBackend) == b'{"draft_model":1}'
+
+
+class Plain(BaseBackend[BaseSettings]):
+    joins_parts = True
+
+
+def said(content: str) -> bytes:
+    return b'{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":%b,"name":"n"}]}' % (
+        content.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "joined"),
+    [
+        ('[{"type":"text","text":"hello"}]', '"hello"'),
+        ('[{"type":"text","text":"one \\u00fc"},{"text":"two","type":"text"}]', '"one \u00fc\\ntwo"'),
+    ],
+)
+def test_texts_become_one_where_the_server_wants_one(content: str, joined: str) -> None:
+    assert fit(said(content), Plain) == said(joined)
+    assert fit(said(content)) == said(content), "others take them as they are"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"hello"', "null", "5", '{"type":"text"}', '[{"text":"x"}]', "[1]", '["type"]',
+        '[{"type":"text","text":"what is this?"},{"type":"image_url","image_url":{"url":"data:,"}}]',
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_texts_is_left_to_the_server(content: str) -> None:
+    assert fit(said(content), Plain) == said(content)
+    assert fit(b'{"messages":"type"}', Plain) == b'{"messages":"type"}'
