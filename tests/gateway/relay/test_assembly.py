@@ -107,3 +107,20 @@ async def test_the_scope_of_a_key_holds_wherever_it_is_shown(auth: str, path: st
 def test_an_unknown_plugin_is_told() -> None:
     with pytest.raises(ConfigError, match="unknown plugin `qouta`"):
         assembled("routes: [{path: /x, to: b, plugins: [qouta]}]")
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "name"),
+    [
+        ("path: /v1/messages", "/v1/messages", "messages"),
+        ("path: /v1/*", "/v1/audio/speech", "audio"),
+        ("path: /v1/*", "/v1/responses", "responses"),
+        ("path: /v1/*, dialect: rerank", "/v1/responses", "rerank"),
+        ("path: /v1/responses, dialect: plain", "/v1/responses", None),
+        ("path: /v1/*, to: b", "/v1/responses", None),
+        ("path: /v1/*, to: b, dialect: responses", "/v1/x", "responses"),
+    ],
+)
+def test_the_dialect_is_the_paths_or_what_the_file_says(route: str, path: str, name: str | None) -> None:
+    dialect = find(assembled(f"routes: [{{{route}}}]"), "POST", path).dialect_of(path)
+    assert (dialect.name if dialect is not None else None) == name
