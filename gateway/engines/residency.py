@@ -132,6 +132,7 @@ class _House:
         if tenant.phase is Phase.RESIDENT:
             self._return(tenant, demands)
             return
+        self._coming += sum(old.memory for old in self._going if old.phase is Phase.RETIRED and old.name == name)
         rivals = [other for other in self._mates(tenant) if other.phase is Phase.RESIDENT]
         if rivals or tenant.memory > self._room + self._coming:
             demands = self._keep(demands, Refusal.MAY_NOT_EVICT, [demand.may_evict for demand in demands])
@@ -140,9 +141,10 @@ class _House:
             return
         if tenant.memory <= self._room and not self._is_blocked(tenant):
             self._load.append(name)
+            self._room -= tenant.memory
         else:
             self._waits[name] = "the memory is being freed"
-        self._room -= tenant.memory
+            self._promise(tenant)
 
     def stop_idle(self, wanted: Iterable[str]) -> None:
         """Let go what nobody has used for long."""
@@ -171,7 +173,7 @@ class _House:
             demands = self._keep(demands, Refusal.MAY_NOT_EVICT, [demand.may_evict for demand in demands])
         if demands:
             self._waits[tenant.name] = "it is just being unloaded"
-            self._room -= tenant.memory
+            self._promise(tenant)
 
     def _mates(self, tenant: Tenant) -> list[Tenant]:
         """Others of its group."""
@@ -191,7 +193,13 @@ class _House:
         else:
             self._waits[tenant.name] = "other models must be unloaded first"
             self._make_room(tenant, [rival for rival in rivals if rival.name not in self._closed])
-        self._room -= tenant.memory
+        self._promise(tenant)
+
+    def _promise(self, tenant: Tenant) -> None:
+        """Keep memory for one that waits: first of what is being given up, as that is what it waits for."""
+        taken = min(self._coming, tenant.memory)
+        self._coming -= taken
+        self._room -= tenant.memory - taken
 
     def _make_room(self, tenant: Tenant | None, rivals: list[Tenant]) -> None:
         """Close the engines that must go, and stop them once none is in use; wait for those that are too young."""

@@ -95,6 +95,8 @@ def test_one_that_is_leaving_comes_back_when_it_is_gone() -> None:
     retired = Tenant(name=C, phase=Phase.RETIRED, memory=4)
     assert ask(retired, gone(C)).load == (), "never two of one model"
     assert ask(retired, gone(C), budget=0).load == ()
+    both = ask(retired, gone(A, 6), gone(C), demands=[Demand(C), Demand(A)])
+    assert (both.refused, both.load) == ({}, (A,)), "the place of the old one is kept for the new one"
 
 
 def test_groups() -> None:
@@ -108,9 +110,11 @@ def test_groups() -> None:
 
 def test_order() -> None:
     first, second = Demand(B, may_evict=True), Demand(C, may_evict=True)
+    decision = ask(there(A, 8), gone(B, 10), gone(C, 1), demands=[first, second])
+    assert (decision.stop, decision.load) == ((A,), ()), "1 would fit, and then 10 would not"
     decision = ask(there(A, 8), gone(B, 8), gone(C, 1), demands=[first, second])
-    assert (decision.stop, decision.load) == ((A,), ()), "1 would fit, and then 8 would not"
-    decision = ask(there(A, 8), gone(B, 8), gone(C, 1), demands=[second, first])
+    assert (decision.stop, decision.load) == ((A,), (C,)), "1 takes nothing that 8 needs"
+    decision = ask(there(A, 8), gone(B, 10), gone(C, 1), demands=[second, first])
     assert decision.load == (C,)
 
 
