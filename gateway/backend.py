@@ -134,8 +134,9 @@ class BaseBackend(Generic[S]):
     a usage chunk on streams when asked by `stream_options.include_usage`; `generates_after_leave`, whether it finishes
     a call that is not streamed though its client has left; `withheld`, fields of a body that must not reach it,
     whatever a client writes; `renamed`, fields that it knows by another name only; `joins_parts`, whether the content
-    of a message must be one text, not a list of texts; `models_path`, where it lists its models as OpenAI does, below
-    an endpoint's URL; `chosen`, why this engine, where the configuration left that open.
+    of a message must be one text, not a list of texts; `choices`, how many of them a body's `n` gets at most, 0 for no
+    bound; `models_path`, where it lists its models as OpenAI does, below an endpoint's URL; `chosen`, why this engine,
+    where the configuration left that open.
 
     Of the endpoints: `balance`, how one is chosen; `health`, the active check, None for none; `tls`, for https, None
     for the system's authorities; `mount`, the beginning of our paths that the path of an endpoint's URL stands for
@@ -148,6 +149,7 @@ class BaseBackend(Generic[S]):
     withheld: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = {}
     joins_parts: bool = False
+    choices: int = 0
     balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None

@@ -31,7 +31,7 @@ class Backend(BaseBackend[Settings]):
         super().__init__(name, settings)
         self._program = "" if settings.server == "python" else native.find(settings.binary)
         self._is_native = settings.server == "native" or bool(self._program)
-        self.slots = settings.parallel if self._is_native else 1
+        self.slots = self.choices = settings.parallel if self._is_native else 1
         self.reports_usage = self._is_native  # the other sends none on streams, whatever `stream_options` say
         self.generates_after_leave = not self._is_native
         if self._is_native:

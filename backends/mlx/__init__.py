@@ -36,6 +36,7 @@ class Settings(HubSettings, frozen=True):
 class Backend(BaseBackend[Settings]):
     start_timeout = 600.0
     generates_after_leave = True
+    choices = 1  # it takes `n` for nothing
     withheld = frozenset(("adapters", "draft_model"))  # it would load what stands there: a path, or an id of the hub
 
     def __init__(self, name: str, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 
 _read_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_read_number = msgspec.json.Decoder(float)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -21,10 +22,16 @@ _read_parts = msgspec.json.Decoder(list[_Part])
 
 
 def fit_fields(exchange: Exchange, fields: dict[str, msgspec.Raw], backend: AnyBackend) -> None:
-    """Change the `fields` of a body in place. Raises GatewayError 1220 for one that must not reach the server."""
+    """Change the `fields` of a body in place.
+
+    Raises GatewayError 1220 for one that must not reach the server, 1214 for more choices than it would give.
+    """
     if not backend.withheld.isdisjoint(fields):
         field = min(backend.withheld & fields.keys())
         raise GatewayError(1220, f"The model server does not take the field {field!r} from clients.", param=field)
+    if backend.choices and "n" in fields and _exceeds(fields["n"], backend.choices):
+        told = "one choice" if backend.choices == 1 else f"{backend.choices} choices"
+        raise GatewayError(1214, f"The model server gives {told} at most.", param="n")
     for name, theirs in backend.renamed.items():
         if name in fields:
             fields[theirs] = fields.pop(name)
@@ -32,6 +39,14 @@ def fit_fields(exchange: Exchange, fields: dict[str, msgspec.Raw], backend: AnyB
     if backend.joins_parts and "messages" in fields and (joined := _join_parts(fields["messages"])) is not None:
         fields["messages"] = joined
         exchange.body = None
+
+
+def _exceeds(raw: msgspec.Raw, most: int) -> bool:
+    """Whether a number is above `most`; what is none is left to the server."""
+    try:
+        return _read_number.decode(raw) > most
+    except msgspec.MsgspecError:
+        return False
 
 
 def _join_parts(messages: msgspec.Raw) -> msgspec.Raw | None:

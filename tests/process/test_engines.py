@@ -106,6 +106,7 @@ def join(stream: Any) -> tuple[str, str]:
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}, (TEXT, "length", 12)),
         ({"messages": TALK}, (TEXT, "length", 12)),
         ({"tools": [TOOL], "tool_choice": "none"}, (TEXT, "length", 12)),
+        ({"n": 1}, (TEXT, "length", 12)),
         ({"user": "somebody", "seed": 7, "top_p": 0.9}, (TEXT, "length", 12)),
         ({"extra_body": {"a_field_of_tomorrow": {"x": 1}}}, (TEXT, "length", 12)),
         ({"presence_penalty": 0.0, "frequency_penalty": 0.0}, (TEXT, "length", 12)),
@@ -151,6 +152,7 @@ def test_completions(client: OpenAI, model: str) -> None:
         ({"messages": [{"role": "wizard", "content": "x"}]}, 400, "invalid_field", "messages[0].role"),
         ({"messages": [{"role": "user", "content": "x " * 4000}]}, 400, None, None),
         ({"messages": [{"role": "user", "content": "x" * 70_000}]}, 413, None, None),
+        ({"n": 3}, 400, "invalid_field", "n"),
         ({"stream": "yes"}, 400, "invalid_field", "stream"),
     ],
 )

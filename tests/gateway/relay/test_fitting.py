@@ -45,6 +45,23 @@ def test_other_bodies_stay_the_same_bytes() -> None:
     assert fit(b'{"draft_model":1}', BaseBackend) == b'{"draft_model":1}'
 
 
+class Single(BaseBackend[BaseSettings]):
+    choices = 1
+
+
+@pytest.mark.parametrize("n", [b"2", b"128", b"2.0"])
+def test_more_choices_than_the_server_gives_are_refused(n: bytes) -> None:
+    with pytest.raises(GatewayError, match="gives one choice at most") as caught:
+        fit(b'{"n":%b}' % n, Single)
+    assert (caught.value.number, caught.value.param) == (1214, "n")
+    assert fit(b'{"n":%b}' % n)
+
+
+@pytest.mark.parametrize("n", [b"1", b"null", b'"two"', b"[9]"])
+def test_what_asks_for_no_more_goes_on(n: bytes) -> None:
+    assert fit(b'{"n":%b}' % n, Single) == b'{"n":%b}' % n
+
+
 class Plain(BaseBackend[BaseSettings]):
     joins_parts = True
 
