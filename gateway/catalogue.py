@@ -239,6 +239,8 @@ _ENTRIES = (
           cause="`limits.connections` or `limits.connections_per_client` is reached.", wait=1),
     Entry(1903, 502, "worker_lost", "The gateway's worker died while it worked on the request", "Try again.",
           cause="It was killed; what it had sent is charged.", wait=1),
+    Entry(1904, 503, "overloaded", "The gateway has more to do than it can", "Try again as Retry-After says.",
+          cause="The worker's event loop falls behind (`limits.lag`): the lowest classes are refused first.", wait=1),
 )  # fmt: skip
 
 CATALOGUE: Mapping[int, Entry] = {entry.number: entry for entry in _ENTRIES}

@@ -1,4 +1,4 @@
-"""Notices an event loop that stands still: code that blocks it holds up every request of its process.
+"""Notices an event loop that is late, or stands still: what blocks it holds up every request of its process.
 
 A thread looks whether the loop still ticks. When it does not, the stack of the loop's thread says who is to blame.
 """
@@ -19,14 +19,16 @@ _log = logging.getLogger("tollkeeper")
 
 
 class Watchdog:
-    """Watches the running loop, from whose thread it is made. `on_stall` is called once a stall, by another thread."""
+    """Watches the running loop, from whose thread it is made. `on_stall` is called once a stall, by another thread;
+    `on_tick` at each tick, by the loop, with the seconds that it came late."""
 
-    def __init__(self, on_stall: Callable[[], None]) -> None:
+    def __init__(self, on_stall: Callable[[], None], on_tick: Callable[[float], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_stall = on_stall
+        self._on_tick = on_tick
         self._watched = threading.get_ident()
         self._stopped = threading.Event()
-        self._ticked = 0.0
+        self._ticked = time.monotonic() - _TICK
         self._tick()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -35,8 +37,9 @@ class Watchdog:
         self._next.cancel()
 
     def _tick(self) -> None:
-        self._ticked = time.monotonic()
+        before, self._ticked = self._ticked, time.monotonic()
         self._next = self._loop.call_later(_TICK, self._tick)
+        self._on_tick(max(0.0, self._ticked - before - _TICK))
 
     def _watch(self) -> None:
         reported = 0.0

@@ -98,7 +98,7 @@ class Worker:
         gc.set_threshold(_YOUNG)
         self._is_up = True
         self._link.tell(Ready())
-        watchdog = Watchdog(self._count_stall)
+        watchdog = Watchdog(lambda: self._board.add(self._stalls), self._notice_lag)
         await self._end.wait()
         watchdog.stop()
         await self._stop()
@@ -112,7 +112,7 @@ class Worker:
         self._places = Places(link, config, board)
         self._assembly.life.places = self._places
         self._directory = Directory(read_consumers(config.consumers), link.call)
-        self._stalls = board.index("loop_stalls_total")
+        self._stalls, self._lag = board.index("loop_stalls_total"), board.index("loop_lag_seconds")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
@@ -156,8 +156,8 @@ class Worker:
         """What the server says where no request could be read."""
         return self._relay.refuse(number, message)
 
-    def _count_stall(self) -> None:
-        self._board.add(self._stalls)
+    def _notice_lag(self, lag: float) -> None:
+        self._board.slots[self._lag] = self._carriage.shedding.notice(lag)
 
     def _ask_to_drain(self) -> None:
         """SIGTERM to this worker alone: the supervisor is told, so that it starts another one, and answers `Drain`."""

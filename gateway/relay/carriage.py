@@ -20,6 +20,7 @@ from gateway.relay.headers import describe
 from gateway.relay.places import Places
 from gateway.relay.reading import even_out, is_error, is_held, is_stream
 from gateway.relay.route import Route
+from gateway.relay.shedding import Shedding
 from gateway.relay.target import Target, blame_failure, explain_failure
 from gateway.settings.schema import Config
 from gateway.usage import Usage, read_usage
@@ -45,6 +46,7 @@ class Carriage:
         self._now = time.monotonic
         self._running: dict[Exchange, asyncio.Task[None] | None] = {}  # requests whose answer is not over; no tunnels
         self._is_ending = False
+        self.shedding = Shedding(config.limits.lag, config.tiers, self._running)
 
     @property
     def is_idle(self) -> bool:
@@ -64,6 +66,7 @@ class Carriage:
         """
         if self._is_ending:  # who has waited for something else until now comes too late
             raise GatewayError(1901, headers={"Retry-After": "1"})
+        self.shedding.check(exchange)
         if exchange.dialect is not None and exchange.dialect.asks_usage and exchange.fields is not None:
             ask_for_usage(exchange, target.backend.reports_usage)
         passage = self._forwarder.passage(exchange, target)
@@ -114,7 +117,7 @@ class Carriage:
         try:
             last = await self._take(exchange, route, passage, answer)
         except UpstreamError as error:
-            died = await self._places.has_died(passage.target.name, passage.load, error.kind)
+            died = await self._places.has_died(passage.target.name, passage.load, error.kind, exchange)
             failure = explain_failure(exchange, error, died)
             self._forwarder.report(passage, blame_failure(error))
             if not exchange.request.started:

@@ -79,6 +79,8 @@ class Tally:
         number, code = exchange.error.number, exchange.error.entry.code
         if backend and 1700 <= number < 1900:
             self._board.add(self._board.index("upstream_errors_total", backend, code))
+        elif number == 1904:
+            self._board.add(self._board.index("shed_total", exchange.error.details["class"]))
         elif number < 1600:
             self._board.add(self._board.index("rejected_total", exchange.rule, code))
 
