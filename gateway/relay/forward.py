@@ -25,8 +25,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_places", "_pool", "candidate", "connection", "exchange", "is_trial", "load", "slotted", "target", "tried",
-        "url",
+        "_places", "_pool", "candidate", "connection", "exchange", "is_spent", "is_trial", "load", "slotted", "target",
+        "tried", "url",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, target: Target, places: Places, pool: Pool) -> None:
@@ -34,6 +34,7 @@ class Passage:
         self.target = target
         self.candidate: Candidate | None = None
         self.connection: UpstreamConnection | None = None
+        self.is_spent = False  # the body went on as it came: there is none to be sent again
         self.is_trial = False  # of an endpoint that has been left alone
         self.load = ""
         self.slotted = False
@@ -181,7 +182,8 @@ class Forwarder:
         """Is there an endpoint that was not tried, and a body that can be sent again?"""
         passage.tried.add(passage.url)
         down = self._places.down_of(passage.target.name)
-        return passage.exchange.request.complete and any(
+        is_whole = passage.exchange.request.complete and not passage.is_spent
+        return is_whole and any(
             c.url not in passage.tried and c.url not in down for c in passage.target.candidates
         )
 
@@ -233,5 +235,6 @@ class Forwarder:
         length = exchange.request.head.content_length
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         connection.send(passage.target.request_head(exchange, passage.url, route.strip, framing))
+        passage.is_spent = True
         chunks = exchange.request.chunks(body_limit(exchange, route.body))
         await connection.send_chunks(chunks, framed=length is None)
