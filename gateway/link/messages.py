@@ -106,7 +106,7 @@ class Observation(Message, frozen=True):
     """What a worker saw of an endpoint: `ok`, or a failure that is `blame`d on it ('endpoint' or 'unclear').
 
     `good` answers came before it, since the worker's last observation. `trial`: the request was one of the breaker's.
-    `asked`: the endpoint had the request, and nothing of its answer was of use.
+    `asked`: it had the request and gave nothing of use. `body`: the digest of what the run `load` of an engine died of.
     """
 
     backend: str
@@ -117,18 +117,21 @@ class Observation(Message, frozen=True):
     good: int = 0
     trial: bool = False
     asked: bool = True
+    body: bytes = b""
+    load: str = ""
 
 
 class EndpointStates(Message, frozen=True):
     """Endpoints that must not be used now, by backend; pushed whole on every change.
 
     `trials`: those of them that a request may try out, if it is given a `Trial`. `waits`: where no endpoint is left,
-    the seconds until one can be asked.
+    the seconds until one can be asked. `poison`: digests of bodies that engines died of, refused for so many seconds.
     """
 
     down: dict[str, tuple[str, ...]]
     trials: dict[str, tuple[str, ...]] = {}
     waits: dict[str, float] = {}
+    poison: dict[bytes, float] = {}
 
 
 class Trial(Message, frozen=True):

@@ -117,7 +117,7 @@ class Carriage:
         try:
             last = await self._take(exchange, route, passage, answer)
         except UpstreamError as error:
-            died = await self._places.has_died(passage.target.name, passage.load, error.kind)
+            died = await self._places.has_died(passage.target.name, passage.load, error.kind, exchange)
             failure = explain_failure(exchange, error, died)
             self._forwarder.report(passage, blame_failure(error))
             if not exchange.request.started:

@@ -110,7 +110,9 @@ class Forwarder:
                     self._credit(passage, head)
                 except UpstreamError as error:
                     self._learn(passage, started, is_good=False)
-                    died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind)
+                    died = error.sent and await self._places.has_died(
+                        passage.target.name, passage.load, error.kind, passage.exchange
+                    )
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
                     self.report(passage, blame_failure(error), was_asked=error.sent)
@@ -156,6 +158,7 @@ class Forwarder:
                 self._places.report(Observation(passage.target.name, passage.url, True, trial=True))
 
     async def _take_slot(self, passage: Passage) -> None:
+        self._places.check_body(passage.exchange, passage.target.name, self._now())
         passage.slotted = True
         slot = await self._places.acquire(passage.exchange, passage.target.name)
         passage.url, passage.load = slot.url, slot.load
@@ -232,9 +235,9 @@ class Forwarder:
         """A body that goes on as it comes: such a request cannot be sent again."""
         exchange, connection = passage.exchange, passage.connection
         assert connection is not None
+        passage.is_spent = True
         length = exchange.request.head.content_length
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         connection.send(passage.target.request_head(exchange, passage.url, route.strip, framing))
-        passage.is_spent = True
         chunks = exchange.request.chunks(body_limit(exchange, route.body))
         await connection.send_chunks(chunks, framed=length is None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from hashlib import blake2b
 from typing import Any
 
 from gateway.errors import GatewayError
@@ -21,12 +22,18 @@ from gateway.link import (
     Trial,
 )
 from gateway.metrics import Board
+from gateway.relay.body import forwarded_body
 from gateway.relay.claim import count_tokens, estimate_tokens, find_consumer, find_priority, find_tier
 from gateway.settings.schema import Config
 
 _NONE: frozenset[str] = frozenset()
 _WAIT = 5.0  # seconds until it is worth asking again, where nobody knows
 _LOST = frozenset(("refused", "reset", "truncated"))  # failures that a dead process causes
+
+
+def _digest(exchange: Exchange, backend: str) -> bytes:
+    """A body as it goes to a backend: what one engine dies of need not kill another."""
+    return blake2b(forwarded_body(exchange), digest_size=16, key=backend.encode()[:64]).digest()
 
 
 class Places:
@@ -42,15 +49,22 @@ class Places:
         self.down: dict[str, frozenset[str]] = {}
         self.trials: dict[str, tuple[str, ...]] = {}
         self._waits: dict[str, float] = {}  # monotonic seconds at which an endpoint can be asked again
+        self._poison: dict[bytes, float] = {}  # monotonic seconds until which a body is refused
 
     def inform(self, states: EndpointStates, now: float) -> None:
         """Take in what the supervisor says of the endpoints."""
         self.down = {backend: frozenset(urls) for backend, urls in states.down.items()}
         self.trials = states.trials
         self._waits = {backend: now + wait for backend, wait in states.waits.items()}
+        self._poison = {body: now + left for body, left in states.poison.items()}
 
     def down_of(self, backend: str) -> Collection[str]:
         return self.down.get(backend, _NONE)
+
+    def check_body(self, exchange: Exchange, backend: str, now: float) -> None:
+        """Raise GatewayError 1221 for a body that has taken the backend's engine down before, again and again."""
+        if self._poison and self._poison.get(_digest(exchange, backend), now) > now:
+            raise GatewayError(1221, details={"backend": backend})
 
     def wait_of(self, backend: str, now: float) -> float:
         """Seconds until a backend all of whose endpoints are down can be asked again, as far as that is known."""
@@ -124,11 +138,19 @@ class Places:
         """Give the slot back. `progress`: the engine finished, or was seen to work."""
         self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress)))
 
-    async def has_died(self, backend: str, load: str, kind: str) -> bool:
+    async def has_died(self, backend: str, load: str, kind: str, exchange: Exchange | None = None) -> bool:
         """Whether that run of the engine has ended, as a failure of this `kind` may tell.
 
-        Only a lost connection tells; then a death that is just happening is waited for a moment.
+        Only a lost connection tells; then a death that is just happening is waited for a moment. It is blamed on the
+        body of `exchange`, the request that it was working on.
         """
+        died = await self._has_died(backend, load, kind)
+        if died and exchange is not None:
+            body = _digest(exchange, backend)
+            self._link.tell(Observation(backend, "", False, "engine", body=body, load=load))
+        return died
+
+    async def _has_died(self, backend: str, load: str, kind: str) -> bool:
         if not load or kind not in _LOST:
             return False
         try:

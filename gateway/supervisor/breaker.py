@@ -15,9 +15,9 @@ from math import exp
 from typing import Literal
 
 FAILURES = 5  # in a row, while another endpoint can take over
-WINDOW = 10.0  # seconds in which what was seen fades to a third
-LEAST = 20.0  # failures within the window ...
-SHARE = 0.5  # ... and this share of all answers open it even if it is the last one
+WINDOW = 4.0  # seconds in which what was seen fades to a third
+LEAST = 20  # failures within the window open it even if it is the last one: in a row ...
+SHARE = 0.5  # ... or as this share of all answers
 OPEN = 5.0  # seconds
 LONG_OPEN = 30.0  # seconds, for one that has been sick for longer than SICK
 SICK = 60.0
@@ -91,7 +91,7 @@ class Breaker:
         self.row += 1
         self._fade(now)
         self._bad += was_asked
-        is_sick = self._bad >= LEAST and self._bad >= SHARE * (self._bad + self._good)
+        is_sick = self._bad >= LEAST and (self.row >= LEAST or self._bad >= SHARE * (self._bad + self._good))
         if is_sick or (self.row >= FAILURES and not is_last):
             self._open(now)
 

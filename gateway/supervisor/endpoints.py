@@ -1,4 +1,7 @@
-"""Keeps the health of every backend's endpoints: probes them, takes observations, tells the workers what is down."""
+"""Keeps the health of every backend's endpoints: probes them, takes observations, tells the workers what is down.
+
+Bodies that engines died of are remembered here as well, until a reload: it may bring an engine that copes with them.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,6 +10,7 @@ from gateway import backend as contract
 from gateway.http.tls import make_context
 from gateway.link import EndpointStates, Observation, Trial
 from gateway.supervisor.health import Health
+from gateway.supervisor.poison import Poison
 from gateway.supervisor.probe import Probe
 from gateway.tasks import spawn
 
@@ -24,6 +28,7 @@ class Endpoints:
         self._on_change = on_change
         self._checked = {name: backend for name, backend in backends.items() if backend.health is not None}
         self._health: dict[str, Health] = {}
+        self._poison = Poison()
         self._urls: dict[str, list[str]] = {}
         for name, backend in backends.items():
             urls = [endpoint.url for endpoint in backend.endpoints()]
@@ -46,10 +51,12 @@ class Endpoints:
 
     def observe(self, seen: Observation) -> None:
         """Take in what a worker saw."""
+        now = self._now()
+        if seen.body and self._poison.blame(seen.body, seen.load, now):
+            self._on_change(self.states())
         health = self._health.get(seen.backend)
         if health is None:
             return
-        now = self._now()
         if seen.ok:
             changed = health.succeed(seen.endpoint, now, seen.trial)
         else:
@@ -74,6 +81,7 @@ class Endpoints:
             {name: down for name, health in self._health.items() if (down := health.down(now))},
             {name: trials for name, health in self._health.items() if (trials := health.trials(now))},
             {name: wait for name, health in self._health.items() if (wait := health.wait(now))},
+            self._poison.refused(now),
         )
 
     def readings(self) -> list[tuple[tuple[str, ...], float]]:

@@ -7,7 +7,7 @@ from msgspec import Raw
 from gateway.errors import GatewayError
 from gateway.exchange import Credential, Exchange
 from gateway.http.head import read_head
-from gateway.link import Acquire, Done, Failed, Gone, LinkClosed, Observation, Release, Slot
+from gateway.link import Acquire, Done, EndpointStates, Failed, Gone, LinkClosed, Observation, Release, Slot
 from gateway.metrics import BY_NAME, Board, make_board_file
 from gateway.relay.places import Places
 from gateway.settings.schema import Config, Tier
@@ -174,3 +174,30 @@ async def test_what_is_down_is_what_the_supervisor_pushed(places: Places) -> Non
 async def test_a_living_connection_tells_no_death(supervisor: Supervisor, places: Places, kind: str) -> None:
     assert not await places.has_died("qwen", "load-1", kind)
     assert supervisor.asked == []
+
+
+async def test_what_an_engine_died_of_is_told_and_what_is_refused_is_heeded(
+    supervisor: Supervisor, places: Places
+) -> None:
+    made = exchange()
+    made.body = b'{"model":"m"}'
+    supervisor.answer.set_result(Done(True))
+    assert await places.has_died("qwen", "run-1", "reset", made)
+    (seen,) = [told for told in supervisor.told if isinstance(told, Observation)]
+    assert (seen.backend, seen.blame, seen.load, len(seen.body)) == ("qwen", "engine", "run-1", 16)
+    places.check_body(made, "qwen", 100.0)
+    places.inform(EndpointStates({}, poison={seen.body: 60.0}), 100.0)
+    with pytest.raises(GatewayError) as caught:
+        places.check_body(made, "qwen", 159.9)
+    assert (caught.value.number, caught.value.details) == (1221, {"backend": "qwen"})
+    places.check_body(made, "qwen", 160.0)
+    places.check_body(made, "other", 100.0)
+    made.body = b'{"model":"n"}'
+    places.check_body(made, "qwen", 100.0)
+
+
+async def test_a_body_is_blamed_only_for_a_death(supervisor: Supervisor, places: Places) -> None:
+    supervisor.answer.set_result(Done(False))
+    assert not await places.has_died("qwen", "run-1", "reset", exchange())
+    assert not await places.has_died("qwen", "", "reset", exchange())
+    assert supervisor.told == []

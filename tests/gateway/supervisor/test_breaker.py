@@ -74,11 +74,18 @@ def test_what_never_reached_the_last_endpoint_is_no_burden_to_it() -> None:
     assert fail(breaker(), FAILURES, last=False, asked=False) == "open"
 
 
+def test_a_row_counts_whatever_was_good_before() -> None:
+    made = breaker()
+    made.succeed(0.0, is_trial=False, count=10_000)
+    assert fail(made, LEAST - 1, last=True) == "closed"
+    assert fail(made, 1, last=True) == "open"
+
+
 def test_old_failures_fade() -> None:
     made = breaker()
-    assert fail(made, int(LEAST) - 1, last=True) == "closed"
+    assert fail(made, LEAST - 1, last=True) == "closed"
     assert fail(made, 1, WINDOW, last=True) == "closed"
-    assert fail(made, int(LEAST), WINDOW, last=True) == "open"
+    assert fail(made, LEAST, WINDOW, last=True) == "open"
 
 
 def test_open_nothing_passes_then_a_few_do() -> None:

@@ -10,6 +10,7 @@ from gateway.link import EndpointStates, Observation, Trial
 from gateway.loader import load_backend
 from gateway.supervisor.breaker import LEAST, OPEN, TRIALS
 from gateway.supervisor.endpoints import Endpoints
+from gateway.supervisor.poison import MEMORY
 
 
 class Server:
@@ -117,7 +118,7 @@ async def test_observations_open_time_half_opens_trials_close(monkeypatch: pytes
 async def test_where_none_is_left_the_workers_know_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.uniform", lambda low, high: 1.0)
     watched = Watched("http://a", check=False)
-    watched.fail("http://a", times=int(LEAST))
+    watched.fail("http://a", times=LEAST)
     assert watched.told == [EndpointStates({"fleet": ("http://a",)}, {}, {"fleet": OPEN})]
     assert not watched.endpoints.give_trial(Trial("gone", "http://a"))
 
@@ -143,3 +144,10 @@ async def test_what_an_old_generation_still_sees_of_others_is_ignored() -> None:
     watched.fail("http://a", backend="gone")
     watched.fail("http://a", backend="engine")
     assert watched.told == []
+
+
+async def test_workers_hear_of_bodies_that_engines_died_of() -> None:
+    watched = Watched("http://a", check=False)
+    for run in ("run-1", "run-1", "run-2", "run-3"):
+        watched.endpoints.observe(Observation("engine", "", False, "engine", body=b"digest", load=run))
+    assert watched.told == [EndpointStates({}, poison={b"digest": MEMORY})]

@@ -58,7 +58,7 @@ def test_the_last_endpoint_is_left_alone_where_much_fails() -> None:
     fail(health, B, times=FAILURES)
     assert health.down(0) == (A,), "a real error tells more than none, as long as it is no flood"
     assert health.wait(0) == 0.0
-    fail(health, B, times=int(LEAST), now=1.0)
+    fail(health, B, times=LEAST, now=1.0)
     assert health.down(1.0) == (A, B)
     assert health.wait(1.0) == OPEN - 1.0
     assert health.wait(OPEN) == 0.0
