@@ -313,7 +313,7 @@ async def test_an_engine_that_dies_is_told_from_one_that_hangs_up(
     assert (row.queue_us, row.load_us) == (500_000, 250_000)
     await eventually(lambda: stage.supervisor.told(Release))
     assert [release.progress for release in stage.supervisor.told(Release)] == [False]
-    assert await stage.blamed() == [], "an engine's life is the supervisor's own business"
+    assert await stage.blamed() == ["engine"] * dead, "its body is told of; its life is the supervisor's own business"
 
 
 async def test_a_slot_is_given_back_once_the_answer_is_over(stage: Stage) -> None:
