@@ -98,6 +98,7 @@ class _House:
         self._load: list[str] = []
         self._stop: list[str] = []
         self._closed: set[str] = set()
+        self._entered: set[str] = set()  # those who want them are let in now: before that they cannot be closed
         self._refused: dict[Demand, Refusal] = {}
         self._waits: dict[str, str] = {}
         self._until = math.inf
@@ -123,6 +124,7 @@ class _House:
         """Load `name`, or make room for it, or tell why not."""
         tenant = self._tenants[name]
         if tenant.phase is Phase.RESIDENT and name not in self._closed:
+            self._entered.add(name)
             return
         demands = self._keep(demands, Refusal.MAY_NOT_LOAD, [demand.may_load for demand in demands])
         if demands and self._never_fits(tenant):
@@ -207,12 +209,14 @@ class _House:
         lacking = (tenant.memory if tenant is not None else 0) - self._room - self._coming
         victims = self._choose(lacking - sum(rival.memory for rival in rivals), rivals)
         ripe = max((victim.ripe for victim in victims), default=0.0)
-        if ripe > self._now:
+        if any(victim.name in self._entered for victim in victims):
+            self._until = self._now
+        elif ripe <= self._now:
+            self._close(victims)
+        else:
             self._until = min(self._until, ripe)
             if tenant is not None:
                 self._waits[tenant.name] = "a model that was loaded just now is kept for its minimum residency"
-            return
-        self._close(victims)
 
     def _choose(self, lacking: float, rivals: list[Tenant]) -> list[Tenant]:
         """The engines that go: `rivals`, and as few more as give `lacking` bytes. Empty: that many may not go now."""

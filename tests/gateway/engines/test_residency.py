@@ -118,6 +118,11 @@ def test_order() -> None:
     assert decision.load == (C,)
 
 
+def test_who_is_let_in_first_may_use_it_first() -> None:
+    decision = ask(there(A, 8), gone(C, 8), demands=[Demand(A), Demand(C, may_evict=True)])
+    assert (decision.closed, decision.until) == (frozenset(), 100), "and then it is emptied"
+
+
 def test_one_swap_at_a_time() -> None:
     tenants = there(A, 5, used=1), leaving("x", 5), gone(B, 5), gone(C, 5)
     decision = ask(*tenants, demands=[Demand(B, may_evict=True), Demand(C, may_evict=True)])
