@@ -52,7 +52,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
         pytest.skip("not built: sh backends/llama_cpp/build_server.sh")
     tiny = pytest.importorskip("backends.llama_cpp.tiny", reason="numpy and gguf are not installed")
     model = str(tmp_path / "tiny.gguf")
-    tiny.write_model(model, layers=3, ffn=2048, endless=True)
+    tiny.write_model(model, layers=3, ffn=6144, endless=True)
     backend = load_backend("tiny", "llama_cpp", {"model": model, "server": "native"})
     async with start_engine(backend, tmp_path) as engine:
         yield engine
@@ -81,11 +81,13 @@ async def test_answers(engine: Engine) -> None:
 async def test_works_on_two_requests_at_once_and_answers_probes(engine: Engine) -> None:
     async with httpx.AsyncClient(base_url=await find_url(engine), timeout=60) as client:
         long = asyncio.ensure_future(client.post("/v1/chat/completions", json=ask(1900)))
-        await asyncio.sleep(0.1)
-        assert (await client.get("/health", timeout=1)).status_code == 200
+        await asyncio.sleep(0.2)
+        assert (await client.get("/health", timeout=2)).status_code == 200
         assert (await client.post("/v1/chat/completions", json=ask(1))).status_code == 200
         assert not long.done(), "the short one was to run beside it"
-        assert (await long).json()["usage"]["completion_tokens"] == 1900
+        long.cancel()  # it takes seconds, and ends with its client
+        with contextlib.suppress(asyncio.CancelledError):
+            await long
 
 
 @pytest.mark.llama
