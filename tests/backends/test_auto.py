@@ -1,5 +1,6 @@
 """`auto`: which engine is taken for a model on this machine, and what is said of it."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import tollkeeper
+from gateway.engines.leftovers import Leftovers
+from gateway.engines.probe import Prober
+from gateway.engines.process import Engine, Site
 from gateway.loader import load_backend
 from gateway.settings.problem import ConfigError
 from tests.backends.folder import write_folder
@@ -93,6 +97,12 @@ def test_check_tells_what_was_chosen_and_finds_nothing_wrong_with_it(
     told = CliRunner().invoke(tollkeeper, ["check", "--strict", str(file)])
     assert f"{file}:3: note: backends.house.auto: llama_cpp serves this model; mlx: the model" in told.stderr
     assert (told.exit_code, told.stdout) == (0, f"{file}: good\n")
+
+
+async def test_status_tells_what_was_chosen(engines: dict[str, Any], gguf: Path, tmp_path: Path) -> None:
+    backend = load_backend("house", "auto", {"model": str(gguf)})
+    site = Site(str(tmp_path), 0, Leftovers(str(tmp_path / "engines.json")), Prober(), itertools.count(1))
+    assert Engine(backend, site, lambda: None).describe()["chosen"] == backend.chosen != ""
 
 
 def test_nothing_fits(engines: dict[str, Any], tmp_path: Path) -> None:
