@@ -11,7 +11,7 @@ def queue_is_full(waiting: int, claim: Claim, outlook: Outlook) -> GatewayError:
     return _refuse(1709, f"{waiting} requests wait for this model already.", claim, outlook)
 
 
-def crowded_out(claim: Claim, outlook: Outlook, waited: float) -> GatewayError:
+def crowded_out(claim: Claim, outlook: Outlook, waited: float = 0.0) -> GatewayError:
     """1709: the place in a full queue went to somebody who is more entitled to it."""
     message = "The queue for this model is full, and its last place went to a request of more right."
     return _refuse(1709, message, claim, outlook, waited)

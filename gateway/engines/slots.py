@@ -11,6 +11,7 @@ from gateway.engines.residency import Demand
 from gateway.engines.run import Run
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Failed, Release, Slot
+from gateway.priority import PRIORITIES
 from gateway.tasks import spawn
 
 
@@ -27,6 +28,8 @@ class Slots:
         self.admission = admission
         self.abandoned = 0  # slots given back by requests that saw nothing of the engine: it may still be at work
         self._asking: dict[Ticket, asyncio.Task[Slot | Failed]] = {}
+        self._starting: dict[Ticket, Claim] = {}  # who waits for the engine, in order of arrival
+        self._sent_away: dict[Ticket, Failed] = {}  # of these, and what they are told
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._loads: dict[Ticket, str] = {}  # of the slots that were handed out
         self._clock = asyncio.get_running_loop().time
@@ -42,13 +45,15 @@ class Slots:
             self.room.users.add(ticket)
             self.admission.ask(ticket, self._clock(), _claim(ask))
             return self._hand_out(ticket, run)
-        if not serves and len(self._asking) >= self.admission.bound + self.admission.slots:
+        is_full = not serves and len(self._asking) >= self.admission.bound + self.admission.slots
+        if is_full and not self._send_away(_claim(ask)):
             return tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
         task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
         await asyncio.wait([task])
         self._asking.pop(ticket, None)
         self._notice_idle()
-        return Failed("The request has left.") if task.cancelled() else task.result()
+        farewell = self._sent_away.pop(ticket, Failed("The request has left."))
+        return farewell if task.cancelled() else task.result()
 
     def foresee(self, may_load: bool = True, may_evict: bool = False) -> Failed | None:
         """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
@@ -104,13 +109,17 @@ class Slots:
             raise
 
     async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot:
-        asked = self._clock()
+        asked, claim = self._clock(), _claim(ask)
         if not self.room.is_open:
             self.engine.refuse_failed()
-        await self.room.enter(ticket, Demand(self.engine.name, ask.may_load, ask.may_evict), ask.load)
-        await self.engine.ensure_ready(ask.load - (self._clock() - asked))
+        self._starting[ticket] = claim
+        try:
+            await self.room.enter(ticket, Demand(self.engine.name, ask.may_load, ask.may_evict), ask.load)
+            await self.engine.ensure_ready(ask.load - (self._clock() - asked))
+        finally:
+            self._starting.pop(ticket, None)
         loading = self._clock() - asked
-        await self._queue(ticket, _claim(ask), ask.wait)
+        await self._queue(ticket, claim, ask.wait)
         queued = self._clock() - asked - loading
         run = await self.engine.ensure_ready(ask.load - loading)  # it may have ended meanwhile
         loading = self._clock() - asked - queued
@@ -122,8 +131,11 @@ class Slots:
 
     async def _queue(self, ticket: Ticket, claim: Claim, patience: float) -> None:
         asked = self._clock()
-        self._crowd_out(claim, asked)
+        crowded = self.admission.crowd_out(claim)
         answer = self.admission.ask(ticket, asked, claim)
+        if crowded is not None and not (theirs := self._granted[crowded.ticket]).done():
+            outlook = self.admission.foresee(crowded.claim)
+            theirs.set_exception(crowded_out(crowded.claim, outlook, asked - crowded.since))
         if isinstance(answer, Full):
             raise queue_is_full(len(self.admission.waiting), claim, answer)
         if answer:
@@ -137,12 +149,19 @@ class Slots:
         finally:
             self._granted.pop(ticket, None)
 
-    def _crowd_out(self, claim: Claim, now: float) -> None:
-        """Make room in a full queue, where somebody waits who is less entitled to it."""
-        found = self.admission.crowd_out(claim)
-        if found is not None and not (granted := self._granted[found.ticket]).done():
-            outlook = self.admission.foresee(found.claim)
-            granted.set_exception(crowded_out(found.claim, outlook, now - found.since))
+    def _send_away(self, claim: Claim) -> bool:
+        """Of those who wait for the engine, refuse the youngest of the last class, if it is a lower one than `claim`'s.
+
+        Who is sent away is told so by `acquire`.
+        """
+        found = max(reversed(self._starting.items()), key=lambda item: PRIORITIES.index(item[1].priority), default=None)
+        if found is None or PRIORITIES.index(found[1].priority) <= PRIORITIES.index(claim.priority):
+            return False
+        ticket, theirs = found
+        del self._starting[ticket]
+        self._sent_away[ticket] = tell(crowded_out(theirs, self._outlook_of_start()))
+        self._asking[ticket].cancel()
+        return True
 
     def _outlook_of_start(self) -> Outlook:
         """Of one who finds the engine not ready, and too many who wait for it."""

@@ -12,6 +12,7 @@ from gateway.engines.lodging import Lodging
 from gateway.engines.process import Engine
 from gateway.engines.slots import Slots
 from gateway.link import Acquire, Failed, Release, Slot
+from gateway.priority import Priority
 from gateway.settings.terms import Terms
 from tests.gateway.engines.conftest import eventually
 
@@ -30,8 +31,8 @@ async def make(start: Callable[..., Engine]) -> Make:
     return make
 
 
-def ask(request: str, wait: float = 5, load: float = 5) -> Acquire:
-    return Acquire("fake", request, wait, load)
+def ask(request: str, wait: float = 5, load: float = 5, priority: Priority = "normal") -> Acquire:
+    return Acquire("fake", request, wait, load, priority)
 
 
 def give(request: str, progress: bool = True) -> Release:
@@ -117,6 +118,44 @@ async def test_a_bound_on_those_who_wait_for_the_start(make: Make) -> None:
     answers = await asyncio.gather(*(slots.acquire("w", ask(str(n), wait=0.1)) for n in range(8)))
     numbers = [0 if isinstance(answer, Slot) else answer.number for answer in answers]
     assert sorted(numbers) == [0, 0, 1709, 1709, 1709, 1802, 1802, 1802]
+
+
+async def test_higher_classes_take_the_places_of_lower_ones_before_the_start(make: Make) -> None:
+    slots = make("--start-delay=0.4", bound=2)
+    low = [asyncio.ensure_future(slots.acquire("w", ask(name, priority="low"))) for name in "abc"]
+    await eventually(lambda: slots.describe()["loading"] == 3)
+    refused = await slots.acquire("w", ask("d", priority="low"))
+    assert isinstance(refused, Failed) and (refused.number, refused.details["class"]) == (1709, "low")
+    high = asyncio.ensure_future(slots.acquire("w", ask("e", priority="high")))
+    away = await low[2]
+    assert isinstance(away, Failed) and away.number == 1709 and away.details["ahead"] == 3
+    assert isinstance(await low[0], Slot), "the first slots go to who came first"
+    slots.release("w", give("a"))
+    assert isinstance(await high, Slot)
+    slots.release("w", give("e"))
+    assert isinstance(await low[1], Slot)
+
+
+async def test_a_full_queue_refuses_the_last_of_the_lowest_class(make: Make) -> None:
+    slots = make(bound=2)
+    await slots.acquire("w", ask("a"))
+    low = [asyncio.ensure_future(slots.acquire("w", ask(name, priority="low"))) for name in "bc"]
+    await eventually(lambda: slots.describe()["queues"]["low"] == 2)
+    high = asyncio.ensure_future(slots.acquire("w", ask("d", priority="high")))
+    away = await low[1]
+    assert isinstance(away, Failed) and away.number == 1709
+    assert away.details == {
+        "class": "low",
+        "position": 3,
+        "ahead": 2,
+        "waited": away.details["waited"],
+        "expected_wait": 3.0,
+    }
+    assert away.retry_after == 3
+    slots.release("w", give("a"))
+    assert isinstance(await high, Slot)
+    slots.release("w", give("d"))
+    assert isinstance(await low[0], Slot)
 
 
 async def test_times_are_separate(make: Make) -> None:
