@@ -4,6 +4,9 @@ import contextlib
 import os
 import re
 from collections import deque
+from collections.abc import Iterable
+
+from gateway.log import redact
 
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")  # ECMA-48: CSI, OSC, C1
 _CONTROLS = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
@@ -12,13 +15,15 @@ _FILE = 2 * 1024 * 1024  # bytes in a file; there is one more, the one before it
 
 
 class Output:
-    """A ring of the last `lines` lines. Escape codes and control characters are gone from them.
+    """A ring of the last `lines` lines. Escape codes and control characters are gone from them, and so are keys: the
+    `secrets` that the engine was given, and what looks like one.
 
     `path` is the file, `<path>.1` the one before; a disk that is full costs the file, not the engine.
     """
 
-    def __init__(self, path: str, lines: int = 200) -> None:
+    def __init__(self, path: str, lines: int = 200, secrets: Iterable[str] = ()) -> None:
         self._path = path
+        self._secrets = [secret.encode() for secret in secrets]
         self._lines: deque[bytes] = deque(maxlen=lines)
         self._rest = b""
 
@@ -40,10 +45,15 @@ class Output:
         return [line.decode(errors="replace") for line in list(self._lines)[-count:]]
 
     def _keep(self, lines: list[bytes]) -> None:
-        kept = [line for line in map(_clean, lines) if line]
+        kept = [self._redact(line) for line in map(_clean, lines) if line]
         self._lines.extend(kept)
         with contextlib.suppress(OSError):
             self._write(b"".join(line + b"\n" for line in kept))
+
+    def _redact(self, line: bytes) -> bytes:
+        for secret in self._secrets:
+            line = line.replace(secret, b"***")
+        return redact(line.decode(errors="replace")).encode()
 
     def _write(self, text: bytes) -> None:
         """Opened anew each time: engines print little, and nobody has to close it."""

@@ -16,7 +16,7 @@ from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
 from gateway.engines.output import Output
 from gateway.engines.probe import Prober, Watch
-from gateway.engines.run import Run, launch
+from gateway.engines.run import Run, find_secrets, launch
 from gateway.engines.states import Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
 from gateway.errors import GatewayError
 from gateway.tasks import spawn
@@ -200,10 +200,11 @@ class Engine:
     async def _launch(self) -> None:
         load = f"{self.name}-{next(self._site.numbers)}"
         port = pick_port()
-        output = Output(os.path.join(self._site.logs, f"{self.name}.log"))
+        path = os.path.join(self._site.logs, f"{self.name}.log")
         try:
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
+            output = Output(path, secrets=find_secrets(plan.environment, self._backend.request_headers()))
             run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
         except OSError as error:
             self._tell(Exited(f"could not be started: {error}", random.random()), None)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ _ALLOWED = frozenset((
     "LC_ALL", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PATH", "ROCR_VISIBLE_DEVICES",
     "SSL_CERT_FILE", "TMPDIR", "TZ",
 ))  # fmt: skip
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # names of variables
+_SHORTEST = 6  # characters of what may be a secret
 _LAST_OUTPUT = 0.5  # seconds to wait for the last lines of an engine that has ended
 
 
@@ -80,6 +83,12 @@ def make_environment(added: Mapping[str, str]) -> dict[str, str]:
     """What an engine may know of our environment, which may hold secrets, and what its backend adds."""
     ours = os.environ  # noqa: TID251 - nothing is configured by it: it is passed on
     return {name: ours[name] for name in _ALLOWED & ours.keys()} | dict(added)
+
+
+def find_secrets(environment: Mapping[str, str], headers: Mapping[str, str]) -> list[str]:
+    """What an engine was told that must not be read in its output."""
+    named = [value for name, value in environment.items() if _SECRET.search(name)]
+    return [value for value in (*named, *(text.split(" ")[-1] for text in headers.values())) if len(value) >= _SHORTEST]
 
 
 async def _follow(

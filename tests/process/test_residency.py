@@ -103,6 +103,12 @@ class Watch:
         return min(last - first for first, last in lives)
 
 
+def enough(gateway: Gateway, count: int) -> list[Any]:
+    """The rows of the store, once all requests are there."""
+    rows = gateway.rows()
+    return rows if len(rows) >= count else []
+
+
 async def test_two_hundred_requests_for_random_models_from_three_tiers() -> None:
     with running_gateway(shared(), workers=2) as gateway:
         dice = random.Random(4)
@@ -123,6 +129,9 @@ async def test_two_hundred_requests_for_random_models_from_three_tiers() -> None
         assert {number for tier, number in told if tier == "pro"} <= {200, 1714}
         assert {number for tier, number in told if tier == "enterprise"} == {200}, told
         assert told["pro", 200] and told["free", 1108] and told["pro", 1714], told
+        waits = [row for row in eventually(lambda: enough(gateway, sum(told.values()))) if row["load_us"] > 100_000]
+        named = sum(row["queue_us"] + row["load_us"] + row["connect_us"] + row["overhead_us"] for row in waits)
+        assert 0.95 <= named / sum(row["total_us"] for row in waits) <= 1, "and the waits explain how long it took"
 
 
 async def test_what_a_tier_may_do_to_others() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gateway.engines import output
 from gateway.engines.output import Output
+from gateway.engines.run import find_secrets
 
 
 def test_lines_across_pieces(tmp_path: Path) -> None:
@@ -44,3 +45,13 @@ def test_a_disk_that_cannot_be_written_costs_the_file_only(tmp_path: Path) -> No
     ring = Output(str(tmp_path / "missing" / "log"))
     ring.feed(b"still here\n")
     assert ring.last(1) == ["still here"]
+
+
+def test_s52_no_keys(tmp_path: Path) -> None:
+    ring = Output(
+        str(tmp_path / "log"), secrets=find_secrets({"HF_TOKEN": "hf_abcdef", "N": "1234567"}, {"k": "Bearer s3cret!"})
+    )
+    ring.feed(b"token hf_abcdef, n 1234567, key s3cret!, tk_0123456789ab_secretsecret, Authorization: Bearer xyz\n")
+    told = "token ***, n 1234567, key ***, tk_0123456789ab_\u2026, Authorization: Bearer \u2026"
+    assert ring.last(1) == [told]
+    assert (tmp_path / "log").read_text() == told + "\n"
