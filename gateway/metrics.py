@@ -63,7 +63,7 @@ METRICS = (
     Metric("engine_state", "gauge",
            "0 stopped, 1 starting, 2 ready, 3 suspect, 4 stopping, 5 backoff, 6 failed", ("backend",)),
     Metric("engine_restarts_total", "counter", "Engines started again", ("backend", "reason")),
-    Metric("engine_load_seconds", "histogram", "Time from an engine's launch to ready", ("backend",), _SLOW),
+    Metric("engine_load_seconds", "gauge", "Time from an engine's last launch to ready", ("backend",)),
     Metric("engine_memory_bytes", "gauge", "Memory that an engine counts with, 0 while it is not loaded", ("backend",)),
     Metric("ledger_up", "gauge", "1 while the authority answers", ("authority",)),
     Metric("ledger_seconds", "histogram", "Time a worker waited for the authority", (), _FAST),

@@ -70,6 +70,7 @@ class Report:
         fold.gauge("endpoint_up", lambda: self.endpoints.readings() if self.endpoints is not None else ())
         fold.gauge("engine_state", lambda: [((name,), _STATES[state]) for name, state in engines.states().items()])
         fold.gauge("engine_restarts_total", self._count_restarts)
+        fold.gauge("engine_load_seconds", self._measure_loads)
         fold.gauge("engine_memory_bytes", self._measure_memory)
         fold.gauge("queue_depth", self._measure_queues)
         fold.gauge("ledger_up", desk.authority.readings)
@@ -83,6 +84,9 @@ class Report:
             for name, engine in self._engines.describe().items()
             for reason, count in engine["restarts"].items()
         ]
+
+    def _measure_loads(self) -> Readings:
+        return [((name,), engine["load_seconds"]) for name, engine in self._engines.describe().items()]
 
     def _measure_memory(self) -> Readings:
         engines = self._engines.describe().items()
