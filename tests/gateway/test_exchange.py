@@ -55,7 +55,7 @@ def test_the_client_cannot_name_its_request_by_itself() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_outcomes_keep_units_as_the_table_says(outcome: Outcome) -> None:
-    returned = {"refused", "turned_away", "left_waiting", "not_reached", "failed"}
+    returned = {"refused", "turned_away", "answered_free", "left_waiting", "not_reached", "failed"}
     assert outcome.keeps_units == (outcome.value not in returned)
     assert outcome.label == outcome.value
     assert Outcome[outcome.name] is outcome
