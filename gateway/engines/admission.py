@@ -77,7 +77,7 @@ class Admission:
         if self.is_free:
             self._hold(ticket, entry)
             return True
-        if len(self.waiting) >= self.bound:
+        if self._is_full():
             outlook = self.foresee(claim)
             return Full(outlook.ahead, outlook.wait)
         self.waiting[ticket] = entry
@@ -90,15 +90,12 @@ class Admission:
         That is the youngest request of the last class, if it is a lower one; in the same class, of the consumer with
         the most requests, if they are still the most without it.
         """
-        if self._has_room() or len(self.waiting) < self.bound or not self.waiting:
-            return None
-        level = PRIORITIES.index(claim.priority)
-        last = self._waiting_levels()[-1]
-        line = self._lines[last]
-        consumer, count = line.longest()
-        if last < level or (last == level and count <= line.length(claim.consumer) + 1):
-            return None
-        return self._dequeue(line.last(consumer))
+        ticket = self._find_crowded(claim) if self._is_full() else None
+        return None if ticket is None else self._dequeue(ticket)
+
+    def refuses(self, claim: Claim) -> Outlook | None:
+        """What somebody with this claim would be told who is refused now; None: he would hold a slot, or wait."""
+        return self.foresee(claim) if self._is_full() and self._find_crowded(claim) is None else None
 
     def grant(self, time: float) -> list[Ticket]:
         """Those who waited and hold a slot from now on."""
@@ -149,6 +146,19 @@ class Admission:
 
     def _has_room(self) -> bool:
         return self.slots == 0 or len(self.held) < self.slots
+
+    def _is_full(self) -> bool:
+        return not self.is_free and len(self.waiting) >= self.bound
+
+    def _find_crowded(self, claim: Claim) -> Ticket | None:
+        if not self.waiting:
+            return None
+        level, last = PRIORITIES.index(claim.priority), self._waiting_levels()[-1]
+        line = self._lines[last]
+        consumer, count = line.longest()
+        if last < level or (last == level and count <= line.length(claim.consumer) + 1):
+            return None
+        return line.last(consumer)
 
     def _hold(self, ticket: Ticket, entry: Entry) -> None:
         self.held[ticket] = entry

@@ -140,6 +140,7 @@ def test_a_full_queue_makes_room_for_higher_classes() -> None:
         admission.ask(ticket, 0, LOW)
         assert admission.crowd_out(LOW) is None, "nobody is less entitled"
     assert isinstance(admission.ask(E, 0, HIGH), Full)
+    assert admission.refuses(LOW) == admission.foresee(LOW) and admission.refuses(HIGH) is None
     found = admission.crowd_out(HIGH)
     assert found is not None and found.ticket == D, "the youngest"
     assert admission.ask(E, 0, HIGH) is False
