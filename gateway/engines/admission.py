@@ -125,7 +125,10 @@ class Admission:
     def foresee(self, claim: Claim, ticket: Ticket | None = None) -> Outlook:
         """How long `ticket`, which waits, or else a new request would wait from now on."""
         level = PRIORITIES.index(claim.priority)
-        before = [line.count if self._rank(at) < self._rank(level) else 0 for at, line in enumerate(self._lines)]
+        before = [line.count for line in self._lines[:level]] + [0 for _ in self._lines[level:]]
+        for lower in self._waiting_levels():
+            if lower > level and self._rank(lower) < self._rank(level):
+                before[lower] = 1  # it has its turn, and begins anew
         before[level] = self._lines[level].ahead(claim.consumer, ticket)
         work = sum(count * service for count, service in zip(before, self._service, strict=True))
         running = [self._service[entry.level] for entry in self.held.values()]

@@ -180,6 +180,22 @@ def test_what_waiting_means() -> None:
     assert (admission.oldest_wait(5), Admission(1, 1).oldest_wait(5)) == (5, 0)
 
 
+def test_a_class_that_has_its_turn_is_one_request_ahead() -> None:
+    admission = Admission(slots=1, bound=100)
+    for ticket in (A, B):
+        admission.ask(ticket, 0, HIGH)
+    for number in range(50):
+        admission.ask(Ticket("low", str(number)), 0, LOW)
+    for number in range(16):
+        admission.leave(next(iter(admission.held)), 1)
+        assert admission.foresee(HIGH).ahead == 1
+        assert admission.grant(1)[0].writer != "low"
+        admission.ask(Ticket("high", str(number)), 0, HIGH)
+    assert admission.foresee(HIGH).ahead == 2
+    admission.leave(next(iter(admission.held)), 1)
+    assert admission.grant(1)[0].writer == "low"
+
+
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(1, 50)), min_size=1, max_size=30))
 def test_nobody_waits_longer_than_he_was_told(others: list[tuple[str, int]]) -> None:
     """As long as requests take what they were thought to take, and nobody comes."""
