@@ -129,7 +129,7 @@ class Exchange:
         "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money",
         "month", "notes", "outcome", "path", "peer", "permission", "projects", "query", "queued", "received", "record",
         "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier",
-        "tokens", "units", "upstream",
+        "tokens", "units", "upload", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -152,6 +152,7 @@ class Exchange:
         # the body, once it is read (core, before the first plugin that needs it)
         self.body: bytes | None = None
         self.fields: dict[str, msgspec.Raw] | None = None  # a JSON object, decoded one level deep
+        self.upload: Any = None  # a form that goes on while it arrives; for the core alone
         self.model_asked = ""
         self.model = ""  # in the registry
         self.model_label = ""  # the name or pattern of the configuration that it falls under

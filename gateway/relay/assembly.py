@@ -80,7 +80,9 @@ class _Assembler:
     def _chain(self, plugins: Sequence[tuple[str, AnyPlugin]], route: schema.Route) -> Chain:
         limits = self._config.limits
         to_models = route.to == "models"
-        reader = BodyReader(route.body or limits.body, limits.json_depth, self._registry if to_models else None)
+        registry = self._registry if to_models else None
+        holds_forms = any(plugin.needs == "body" for _, plugin in plugins)
+        reader = BodyReader(route.body or limits.body, limits.json_depth, registry, holds_forms)
         check = check_model if to_models else None
         if route.auth != "none":
             plugins = self._guarded(plugins)

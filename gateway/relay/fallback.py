@@ -51,7 +51,7 @@ class Detour:
 
     def takes_error(self, exchange: Exchange, error: GatewayError, budget: RetryBudget) -> bool:
         """Whether the next model is to be asked, since the gateway would refuse the request with `error`."""
-        is_open = not exchange.request.started and exchange.request.complete
+        is_open = not exchange.request.started and exchange.request.complete and exchange.upload is None
         return is_open and self._takes(_CONDITIONS.get(error.number, ()), exchange, budget)
 
     def takes_answer(self, exchange: Exchange, backend: AnyBackend, body: bytes, budget: RetryBudget) -> bool:

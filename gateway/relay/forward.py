@@ -194,7 +194,7 @@ class Forwarder:
         """One endpoint. A kept connection that dies without a byte says nothing of the request: once more, afresh."""
         exchange = passage.exchange
         origin = passage.target.origin(passage.url)
-        kept = self._pool.take(origin) if exchange.request.complete else None
+        kept = self._pool.take(origin) if exchange.request.complete and exchange.upload is None else None
         if kept is not None:
             passage.connection = kept
             try:
@@ -222,7 +222,7 @@ class Forwarder:
         exchange.forwarded = self._now()
         target, request = passage.target, exchange.request
         if exchange.body is None and exchange.fields is None:  # nobody has read it
-            if not request.complete:
+            if exchange.upload is not None or not request.complete:
                 await self._stream(passage, route)
                 return await connection.response()
             exchange.body = await request.read(body_limit(exchange, route.body))
@@ -236,8 +236,10 @@ class Forwarder:
         exchange, connection = passage.exchange, passage.connection
         assert connection is not None
         passage.is_spent = True
-        length = exchange.request.head.content_length
+        upload, length = exchange.upload, exchange.request.head.content_length
+        if upload is not None and length is not None:
+            length += upload.growth
         framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         connection.send(passage.target.request_head(exchange, passage.url, route.strip, framing))
-        chunks = exchange.request.chunks(body_limit(exchange, route.body))
+        chunks = exchange.request.chunks(body_limit(exchange, route.body)) if upload is None else upload.chunks()
         await connection.send_chunks(chunks, framed=length is None)

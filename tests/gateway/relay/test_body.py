@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
@@ -16,12 +17,30 @@ from gateway.settings.schema import Model
 
 REGISTRY = Registry({"m": Model(backend="b", cost=0.5), "nick": Model(alias="m"), "free-*": Model(backend="b", cost=0)})
 
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\xfb\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b--\r\n'
+)
+FORM_TYPE = (b"content-type", b"multipart/form-data; boundary=b")
+
 
 class Upload:
     """The request, as far as a body reader looks at it."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, pieces: int = 1) -> None:
         self._body = body
+        self._pieces = pieces
+        self.head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a"), FORM_TYPE])
+        self.complete = pieces == 1
+        self._sent = 0
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        size = -(-len(self._body) // self._pieces)
+        while self._sent < len(self._body):
+            piece = self._body[self._sent : self._sent + size]
+            self._sent += size
+            self.complete = self._sent >= len(self._body)
+            yield piece
 
     async def read(self, limit: int) -> bytes:
         if len(self._body) > limit:
@@ -29,10 +48,10 @@ class Upload:
         return self._body
 
 
-def exchange(body: bytes, *headers: tuple[bytes, bytes]) -> Exchange:
+def exchange(body: bytes, *headers: tuple[bytes, bytes], pieces: int = 1) -> Exchange:
     head = read_head(b"POST", b"/v1/x", "1.1", [(b"host", b"a"), *headers])
     made = Exchange("id", head, head.method, head.path, 0.0)
-    made.request = Upload(body)
+    made.request = Upload(body, pieces)
     return made
 
 
@@ -142,13 +161,6 @@ def test_a_body_is_read_once() -> None:
     assert made.cost == 1000
 
 
-FORM = (
-    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\xff\xfb\r\n'
-    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n--b--\r\n'
-)
-FORM_TYPE = (b"content-type", b"multipart/form-data; boundary=b")
-
-
 def test_a_form_leads_to_its_model_and_goes_on_as_it_came() -> None:
     made = exchange(FORM % b"nick", FORM_TYPE)
     made.dialect = AUDIO
@@ -174,3 +186,54 @@ def test_a_form_is_no_chat() -> None:
     with pytest.raises(GatewayError) as caught:
         read(made)
     assert caught.value.number == 1210
+
+
+def upload(
+    body: bytes, pieces: int, *, holds: bool = False, digest: bytes | None = None, limit: int = 10_000
+) -> Exchange:
+    made = exchange(body, FORM_TYPE, pieces=pieces)
+    made.dialect, made.body_digest = AUDIO, digest
+    asyncio.run(BodyReader(limit, 8, REGISTRY, holds).read(made))
+    return made
+
+
+async def collect(made: Exchange) -> bytes:
+    return b"".join([piece async for piece in made.upload.chunks()])
+
+
+@pytest.mark.parametrize("file_first", [True, False])
+def test_a_form_that_still_arrives_goes_on_from_where_its_model_is_known(file_first: bool) -> None:
+    file, model = (b"--b" + part for part in FORM.split(b"--b")[1:3])
+    parts = [file.replace(b"\xff\xfb", b"ID3" * 1000), model % b"nick"]
+    body = b"".join(parts if file_first else parts[::-1]) + b"--b--\r\n"
+    made = upload(body, 1000)
+    assert (made.model, made.body, made.fields) == ("m", None, None)
+    assert file_first or len(made.upload._held) < 200
+    rename_model(made, "another-name")
+    assert made.upload.growth == 8
+    assert asyncio.run(collect(made)) == body.replace(b"nick", b"another-name")
+
+
+@pytest.mark.parametrize("more", [b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nx\r\n', b"--b-"])
+def test_what_comes_behind_the_model_is_checked_as_it_goes_on(more: bytes) -> None:
+    made = upload((FORM % b"m").replace(b"--b--\r\n", more + b"--b--\r\n"), 200)
+    with pytest.raises(GatewayError) as caught:
+        asyncio.run(collect(made))
+    assert caught.value.number in (1211, 1222)
+
+
+def test_a_form_without_an_end_goes_nowhere() -> None:
+    with pytest.raises(GatewayError):
+        asyncio.run(collect(upload((FORM % b"m").removesuffix(b"--b--\r\n") + b"more", 200)))
+
+
+def test_the_limit_holds_for_the_whole_form() -> None:
+    made = upload(FORM % b"m" + b"\r\n", 200, limit=len(FORM % b"m") - 4)
+    with pytest.raises(BodyTooLarge):
+        asyncio.run(collect(made))
+
+
+@pytest.mark.parametrize("why", [{"holds": True}, {"digest": b"x"}])
+def test_a_form_is_held_where_somebody_wants_it_whole(why: Any) -> None:
+    made = upload(FORM % b"m", 50, **why)
+    assert (made.upload, made.body) == (None, FORM % b"m")

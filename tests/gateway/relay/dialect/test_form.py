@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.relay.dialect.form import Form, is_form, read_form, rename_model
+from gateway.relay.dialect.form import FormReader, is_form, rename_model
 
 TYPE = b"multipart/form-data; boundary=b1"
 FILE = b'--b1\r\nContent-Disposition: form-data; name="file"; filename="a b;c.mp3"\r\nContent-Type: audio/mpeg\r\n\r\n'
@@ -23,8 +23,21 @@ def field(name: str, text: bytes) -> bytes:
 MODEL = field("model", b"whisper-1")
 
 
-def read(body: bytes) -> Form:
+def read_form(kind: bytes, *pieces: bytes) -> FormReader:
+    reader = FormReader(kind)
+    for piece in pieces:
+        reader.feed(piece)
+    reader.finish()
+    return reader
+
+
+def read(body: bytes) -> FormReader:
     return read_form(TYPE, body)
+
+
+def model_of(reader: FormReader) -> str:
+    assert reader.model is not None
+    return reader.model.text.decode()
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -33,7 +46,26 @@ def test_the_model_is_found_wherever_it_stands(order: int) -> None:
     parts.insert(order, MODEL)
     body = b"".join(parts) + END
     form = read(body)
-    assert (form.model, form.stream, body[form.start : form.end]) == ("whisper-1", False, b"whisper-1")
+    assert (model_of(form), form.stream) == ("whisper-1", False)
+    assert form.model is not None and body[form.model.start :].startswith(b"whisper-1\r\n")
+
+
+@given(st.data())
+def test_a_form_is_read_the_same_however_it_is_cut(data: st.DataObject) -> None:
+    body = FILE + b"ID3\r\n--b\r\n\r\n--" * 9 + b"\r\n" + MODEL + field("stream", b"true") + field("x", b"") + END
+    places = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
+    pieces = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
+    form = read_form(TYPE, *pieces)
+    assert (model_of(form), form.stream, form.model) == ("whisper-1", True, read(body).model)
+
+
+def test_no_more_of_a_form_is_kept_than_must_be() -> None:
+    reader = FormReader(TYPE)
+    for piece in (MODEL, FILE, *[secrets.token_bytes(10_000)] * 100):
+        reader.feed(piece)
+        assert len(reader._rest) < 100
+    reader.feed(b"\r\n" + END)
+    reader.finish()
 
 
 @pytest.mark.parametrize(("text", "stream"), [(b"true", True), (b"True", True), (b"1", True), (b"false", False)])
@@ -53,7 +85,7 @@ def test_what_clients_send_is_read() -> None:
         files={"file": ("größe.mp3", b"ID3", "audio/mpeg")},
     )  # fmt: skip
     form = read_form(request.headers["content-type"].encode(), request.read())
-    assert (form.model, form.stream) == ("whisper-1", True)
+    assert (model_of(form), form.stream) == ("whisper-1", True)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +127,7 @@ def test_what_could_be_read_in_two_ways_is_refused(kind: bytes, body: bytes, num
 
 @pytest.mark.parametrize("boundary", [b"b1", b'"b1"', b"b1 "])
 def test_a_boundary_may_be_quoted(boundary: bytes) -> None:
-    assert read_form(b"Multipart/Form-Data;boundary=" + boundary, MODEL + END).model == "whisper-1"
+    assert read_form(b"Multipart/Form-Data;boundary=" + boundary, MODEL + END).model is not None
 
 
 @given(
@@ -108,7 +140,7 @@ def test_anything_is_read_or_refused(parts: list[bytes]) -> None:
     except GatewayError as error:
         assert error.number in (1211, 1213, 1214, 1222)
     else:
-        assert body.count(b'name="model"') >= 1 and body[form.start : form.end].decode() == form.model
+        assert body.count(b'name="model"') >= 1 and model_of(form) == "whisper-1"
 
 
 @pytest.mark.parametrize(
