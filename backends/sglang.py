@@ -35,6 +35,7 @@ class Backend(BaseBackend[Settings]):
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
         self.slots = settings.parallel
+        self.answers_as = name
 
     def launch(self, port: int) -> Launch:
         settings = self.settings

@@ -135,8 +135,9 @@ class BaseBackend(Generic[S]):
     a call that is not streamed though its client has left; `withheld`, fields of a body that must not reach it,
     whatever a client writes; `renamed`, fields that it knows by another name only; `joins_parts`, whether the content
     of a message must be one text, not a list of texts; `choices`, how many of them a body's `n` gets at most, 0 for no
-    bound; `models_path`, where it lists its models as OpenAI does, below an endpoint's URL; `chosen`, why this engine,
-    where the configuration left that open.
+    bound; `answers_as`, what its answers call the model, empty for what it was asked for; `models_path`, where it
+    lists its models as OpenAI does, below an endpoint's URL; `chosen`, why this engine, where the configuration left
+    that open.
 
     Of the endpoints: `balance`, how one is chosen; `health`, the active check, None for none; `tls`, for https, None
     for the system's authorities; `mount`, the beginning of our paths that the path of an endpoint's URL stands for
@@ -150,6 +151,7 @@ class BaseBackend(Generic[S]):
     renamed: Mapping[str, str] = {}
     joins_parts: bool = False
     choices: int = 0
+    answers_as: str = ""
     balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None

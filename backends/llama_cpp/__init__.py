@@ -37,6 +37,7 @@ class Backend(BaseBackend[Settings]):
         if self._is_native:
             self.stop_timeout = native.STOP_TIMEOUT
             self.withheld = native.WITHHELD
+            self.answers_as = name
         else:
             self.renamed = python.RENAMED
             self.joins_parts = True

@@ -37,6 +37,7 @@ class Backend(BaseBackend[Settings]):
     start_timeout = 600.0
     generates_after_leave = True
     choices = 1  # it takes `n` for nothing
+    answers_as = "default_model"
     withheld = frozenset(("adapters", "draft_model"))  # it would load what stands there: a path, or an id of the hub
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -55,7 +56,7 @@ class Backend(BaseBackend[Settings]):
 
     def model_name(self, model: str) -> str:
         """It would load what any other name says; this one stands for the model that it was started with."""
-        return "default_model"
+        return self.answers_as
 
     def problems(self) -> Sequence[str]:
         return [*self._find_missing(), *self.settings.problems()]

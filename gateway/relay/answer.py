@@ -9,6 +9,8 @@ closing journal record goes first.
 import time
 from collections.abc import Callable
 
+from msgspec import json
+
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.http.request import Request
@@ -33,7 +35,7 @@ class Answer:
 
     __slots__ = (
         "_chain", "_describe", "_hold", "_last_progress", "_length", "_now", "_parts", "_pending", "_progress",
-        "_request", "_size", "_tail", "_usage", "events", "exchange", "said",
+        "_renamed", "_request", "_size", "_tail", "_usage", "events", "exchange", "said",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class Answer:
         self._parts: list[bytes] = []
         self._pending = 0
         self._progress = progress
+        self._renamed: tuple[tuple[bytes, bytes], ...] = ()
         self._request: Request = exchange.request
         self._size = 0
         self._tail = b""
@@ -61,6 +64,21 @@ class Answer:
         """The body is a stream of events."""
         self.events = watch_events(self.exchange.dialect, strip_usage)
         self._length = None
+
+    def rename(self, theirs: str) -> None:
+        """The upstream calls the model `theirs`, where that is not empty; the client hears our name for it.
+
+        It stands in no text of the answer: quotes inside of one are escaped.
+        """
+        if theirs:
+            old, new = json.encode(theirs), json.encode(self.exchange.model)
+            self._renamed = tuple((before + old, before + new) for before in (b'"model":', b'"model": '))
+            self._length = None
+
+    def renamed(self, data: bytes) -> bytes:
+        for old, new in self._renamed:
+            data = data.replace(old, new)
+        return data
 
     def revise(self, original: bytes, body: bytes) -> None:
         """The whole body was held, and `response` hooks made `body` of it: its length is another, its usage stays."""
@@ -111,6 +129,7 @@ class Answer:
     def close(self, last: bytes, conclude: Callable[[], None]) -> None:
         """Send the last piece and the end; `conclude` is called just before."""
         exchange, request = self.exchange, self._request
+        last = self.renamed(last)
         if self._chain.chunk and last:
             last = run_chunk(self._chain, exchange, last)
         exchange.sent += len(last)
@@ -145,6 +164,7 @@ class Answer:
 
     def _send(self, data: bytes) -> None:
         exchange = self.exchange
+        data = self.renamed(data)
         if self._chain.chunk:
             data = run_chunk(self._chain, exchange, data)
         now = self._now()

@@ -15,6 +15,7 @@ from gateway.relay.answer import HOLD, Answer, Progress
 from gateway.relay.chain import run_response
 from gateway.relay.dialect.tokens import ask_for_usage, count_tokens, estimate
 from gateway.relay.fallback import Diverted
+from gateway.relay.fitting import find_other_name
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.headers import describe
 from gateway.relay.places import Places
@@ -114,6 +115,7 @@ class Carriage:
         self, exchange: Exchange, route: Route, passage: Passage, head: ResponseHead, conclude: Conclude
     ) -> None:
         answer = self._prepare(exchange, route, head)
+        answer.rename(find_other_name(exchange, passage.target.backend))
         try:
             last = await self._take(exchange, route, passage, answer)
         except UpstreamError as error:
@@ -174,7 +176,8 @@ class Carriage:
         failed = is_error(exchange, reply.status)
         holds = failed or (chain.buffers and not reply.is_stream)
         if holds:
-            reply.body = original = await connection.collect(HOLD if failed else self._answer_limit)
+            original = await connection.collect(HOLD if failed else self._answer_limit)
+            reply.body = answer.renamed(original)
             if failed:
                 backend, detour = passage.target.backend, exchange.detour
                 if detour is not None and detour.takes_answer(exchange, backend, original, self.budget):
@@ -244,4 +247,4 @@ def _is_whole(exchange: Exchange, passage: Passage, head: ResponseHead) -> bool:
     assert connection is not None
     if not connection.complete or exchange.method == "HEAD" or is_error(exchange, head.status):
         return False
-    return not is_stream(exchange, head)
+    return not is_stream(exchange, head) and not find_other_name(exchange, passage.target.backend)

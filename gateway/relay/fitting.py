@@ -1,4 +1,4 @@
-"""A body made what its server takes, as the backend describes it."""
+"""What goes to a server and comes from it, made even: as the backend describes it."""
 
 import msgspec
 
@@ -39,6 +39,12 @@ def fit_fields(exchange: Exchange, fields: dict[str, msgspec.Raw], backend: AnyB
     if backend.joins_parts and "messages" in fields and (joined := _join_parts(fields["messages"])) is not None:
         fields["messages"] = joined
         exchange.body = None
+
+
+def find_other_name(exchange: Exchange, backend: AnyBackend) -> str:
+    """What the server calls the model in its answers, where that is not its name here; else empty."""
+    theirs = backend.answers_as
+    return theirs if exchange.fields is not None and theirs != exchange.model else ""
 
 
 def _exceeds(raw: msgspec.Raw, most: int) -> bool:

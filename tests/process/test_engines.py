@@ -55,7 +55,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     document = config(
         tiers={"open": {"rate": "unlimited"}, "small": {"rate": "1/min", "burst": 1}},
         backends=backends,
-        models={name: {"backend": name} for name in backends},
+        models={name: {"backend": name} for name in backends}
+        | {f"{name}-large": {"backend": name} for name in backends},
         plugins=[{"key_auth": {}}, {"validate": {"prompt": 4000}}, {"quota": {}}],
         routes=[{"path": "/v1/chat/completions", "body": "64KB"}, {"path": "/v1/completions"}],
     )
@@ -128,6 +129,12 @@ def test_answers(client: OpenAI, model: str, fields: dict[str, Any], expected: A
 )
 def test_streams(client: OpenAI, model: str, fields: dict[str, Any], expected: Any) -> None:
     assert join(ask(client, model, stream=True, **fields)) == expected
+
+
+def test_a_model_is_called_what_it_is_called_here(client: OpenAI, model: str) -> None:
+    for name in (model, f"{model}-large"):
+        assert ask(client, name).model == name
+        assert {event.model for event in ask(client, name, stream=True)} == {name}
 
 
 def test_completions(client: OpenAI, model: str) -> None:

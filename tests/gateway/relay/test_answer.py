@@ -167,3 +167,37 @@ def test_progress_is_told_about_once_a_second(monkeypatch: pytest.MonkeyPatch) -
     assert [tokens for _, tokens in desk.progress] == sorted(tokens for _, tokens in desk.progress)
     sent, tokens = desk.progress[0]
     assert sent > 0 and 9 <= tokens <= 13
+
+
+SAID = b'{"message":{"content":"\\"model\\":\\"theirs\\""}}'
+NAMED = b'{"id":"c","model":"theirs","choices":[%b],"usage":{"prompt_tokens":3}}' % SAID
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_a_model_is_called_what_it_is_called_here(space: bytes) -> None:
+    sent = NAMED.replace(b":", b":" + space)
+    desk = Desk(length=len(sent))
+    desk.exchange.model = "ours-of-another-length"
+    desk.answer.rename("theirs")
+    desk.answer.hold()
+    desk.answer.feed(sent)
+    desk.answer.close(desk.answer.take_last(), lambda: None)
+    told = sent.replace(b'"theirs"', b'"ours-of-another-length"')
+    assert desk.pen.calls == [("respond", 200, told)]
+    assert b'\\"theirs\\"' in told, "texts stay as they are"
+    usage = desk.answer.usage()
+    assert usage is not None and usage.prompt_tokens == 3
+
+
+def test_a_model_has_one_name_all_through_a_stream() -> None:
+    event = b'data: {"model":"theirs","choices":[{"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+    sent = event * 3 + DONE
+    desk = Desk()
+    desk.exchange.model = "ours"
+    desk.answer.watch(False)
+    desk.answer.rename("theirs")
+    for at in range(0, len(sent), 7):
+        desk.answer.feed(sent[at : at + 7])
+    desk.answer.close(desk.answer.take_last(), lambda: None)
+    written = b"".join(call[1] for call in desk.pen.calls if call[0] == "write")
+    assert written == sent.replace(b"theirs", b"ours")
