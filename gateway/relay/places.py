@@ -145,7 +145,7 @@ class Places:
         body of `exchange`, the request that it was working on.
         """
         died = await self._has_died(backend, load, kind)
-        if died and exchange is not None:
+        if died and exchange is not None and forwarded_body(exchange):  # what has no body is nobody's poison
             body = _digest(exchange, backend)
             self._link.tell(Observation(backend, "", False, "engine", body=body, load=load))
         return died

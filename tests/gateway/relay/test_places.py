@@ -201,3 +201,12 @@ async def test_a_body_is_blamed_only_for_a_death(supervisor: Supervisor, places:
     assert not await places.has_died("qwen", "run-1", "reset", exchange())
     assert not await places.has_died("qwen", "", "reset", exchange())
     assert supervisor.told == []
+
+
+async def test_what_has_no_body_is_not_blamed(supervisor: Supervisor, places: Places) -> None:
+    """Or everything without a body, and every upload, would be refused together."""
+    supervisor.answer.set_result(Done(True))
+    made = exchange()
+    made.body = made.fields = None
+    assert await places.has_died("qwen", "run-1", "reset", made)
+    assert supervisor.told == []
