@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.backend import AnyBackend
+from gateway.engines.aftermath import Aftermath
 from gateway.loader import load_backend
 from gateway.settings.schema import Config
 from gateway.settings.terms import Terms, read_terms
@@ -15,6 +16,7 @@ class Planned(msgspec.Struct, frozen=True):
     slots: int
     queue: int
     terms: Terms = Terms()
+    aftermath: Aftermath = Aftermath()
 
     def needs_restart(self, other: "Planned") -> bool:
         """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
@@ -30,5 +32,6 @@ def plan_engines(config: Config) -> dict[str, Planned]:
         if backend.launch(0) is not None:
             slots = backend.slots if settings.slots is None else settings.slots
             terms = read_terms(config, name, backend.memory())
-            plans[name] = Planned(backend, slots, settings.queue, terms)
+            aftermath = Aftermath(settings.abandoned == "restart", settings.abandon_grace)
+            plans[name] = Planned(backend, slots, settings.queue, terms, aftermath)
     return plans

@@ -67,6 +67,7 @@ class Engines:
             else:
                 self._current[name].resize(new.slots, new.queue)
                 self._current[name].room.adopt(new.terms)
+                self._current[name].aftermath = new.aftermath
                 self._preload(self._current[name].room)
         self._plans = dict(plans)
         self._lodging.settle()
@@ -197,7 +198,7 @@ class Engines:
 
     def _make(self, plan: Planned) -> Slots:
         engine = Engine(plan.backend, self._site, self._note_change)
-        slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue))
+        slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
         engine.on_end = slots.end_run
         return slots
 

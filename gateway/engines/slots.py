@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 from gateway.engines.admission import PLAIN, Admission, Claim, Full, Outlook, Ticket
+from gateway.engines.aftermath import Aftermath, outlast
 from gateway.engines.lodging import Room
 from gateway.engines.refusal import crowded_out, queue_is_full, waited_too_long
 from gateway.engines.residency import Demand
@@ -15,6 +17,11 @@ from gateway.priority import PRIORITIES
 from gateway.tasks import spawn
 
 
+_PLAIN = Aftermath()
+
+_log = logging.getLogger("tollkeeper.engines")
+
+
 class Slots:
     """Grants slots of one engine to requests of workers.
 
@@ -22,8 +29,9 @@ class Slots:
     ends is gone with it. Whoever leaves, or dies, gives back what it held.
     """
 
-    def __init__(self, room: Room, admission: Admission) -> None:
+    def __init__(self, room: Room, admission: Admission, aftermath: Aftermath = _PLAIN) -> None:
         self.room = room
+        self.aftermath = aftermath
         self.engine = room.engine
         self.admission = admission
         self.abandoned = 0  # slots given back by requests that saw nothing of the engine: it may still be at work
@@ -32,6 +40,7 @@ class Slots:
         self._sent_away: dict[Ticket, Failed] = {}  # of these, and what they are told
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._loads: dict[Ticket, str] = {}  # of the slots that were handed out
+        self._lingering: set[Ticket] = set()  # of them those whose engine works for nobody
         self._clock = asyncio.get_running_loop().time
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,7 +84,23 @@ class Slots:
         """Give a slot back, or leave the queue."""
         ticket = Ticket(writer, release.request)
         self.abandoned += not release.progress and ticket in self._loads
-        self._leave(ticket, release.tokens)
+        if release.lingers and ticket in self._loads and ticket not in self._lingering:
+            self._lingering.add(ticket)
+            spawn(self._outlast(ticket, release.tokens), f"aftermath of {release.request}")
+        else:
+            self._leave(ticket, release.tokens)
+
+    async def _outlast(self, ticket: Ticket, used: int) -> None:
+        """Keep the slot of a request that the engine works on for nobody, until it is done with it."""
+        run = self.engine.run
+        if run is not None and run.load == self._loads.get(ticket):
+            is_done = await outlast(run, self.aftermath.grace)
+            if not is_done and self.aftermath.restarts and self._lingering >= self._loads.keys():
+                _log.warning("engine %s goes on for nobody and is started again", self.engine.name)
+                run.kill()
+                await run.over
+        self._lingering.discard(ticket)
+        self._leave(ticket, used)
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""

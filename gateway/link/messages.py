@@ -86,13 +86,14 @@ class Slot(Message, frozen=True):
 class Release(Message, frozen=True):
     """Give a slot back, or leave the queue. `progress` tells whether the engine answered anything.
 
-    `tokens` is what the request took; -1: nobody knows, and what was told at first stands.
+    `tokens` is what the request took, -1: what was told at first stands. `lingers`: the engine goes on for nobody.
     """
 
     backend: str
     request: str
     progress: bool = False
     tokens: int = -1
+    lingers: bool = False
 
 
 class Gone(Message, frozen=True):
@@ -243,8 +244,7 @@ class Command(Message, frozen=True):
 
 
 AnyMessage = (
-    Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation
-    | EndpointStates | Trial | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command
-    | AuthorityState | Fleet | Recount | Once | Keep | Recall | Forget | Notice
-    | Ask | Grant | Denial | Refund | Renew | Return
+    Hello | Configure | Ready | Listen | Failed | Done | Drain | Acquire | Slot | Release | Gone | Observation | Trial
+    | EndpointStates | Peek | LookUp | Found | Changed | WriterGone | Settled | StoreState | Command | Fleet | Recount
+    | AuthorityState | Once | Keep | Recall | Forget | Notice | Ask | Grant | Denial | Refund | Renew | Return
 )  # fmt: skip

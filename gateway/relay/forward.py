@@ -70,7 +70,9 @@ class Passage:
             self.candidate = None
         if self.slotted:
             self.slotted = False
-            self._places.release(self.exchange, self.target.name, progress=done)
+            works_on = self.target.backend.generates_after_leave and not self.exchange.stream
+            lingers = works_on and connection is not None and not done
+            self._places.release(self.exchange, self.target.name, progress=done, lingers=lingers)
 
 
 class Forwarder:

@@ -134,9 +134,9 @@ class Places:
         assert isinstance(answer, Done)
         return answer.data
 
-    def release(self, exchange: Exchange, backend: str, *, progress: bool) -> None:
-        """Give the slot back. `progress`: the engine finished, or was seen to work."""
-        self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress)))
+    def release(self, exchange: Exchange, backend: str, *, progress: bool, lingers: bool = False) -> None:
+        """Give the slot back. `progress`: the engine finished, or was seen to work. `lingers`: it works for nobody."""
+        self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress), lingers))
 
     async def has_died(self, backend: str, load: str, kind: str, exchange: Exchange | None = None) -> bool:
         """Whether that run of the engine has ended, as a failure of this `kind` may tell.

@@ -115,6 +115,8 @@ class Backend(Section, frozen=True):
     engine: tuple[str, dict[str, Any]]
     slots: int | None = None  # requests at once; default: what the engine says
     queue: int = 100  # how many may wait for a slot
+    abandoned: Literal["wait", "restart"] = "wait"  # an engine that goes on for a client who left, for longer than ...
+    abandon_grace: Seconds = Seconds(20)  # ... this: its slot is given on, or it is started again
     identity: bool = False  # send X-Consumer-* to it
     headers: bool = True  # pass the client's other headers on
     load: Literal["start", "demand"] | None = None  # an engine's; default: start, but demand where memory is shared

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.link import EndpointStates, Observation, Ready, Trial
+from gateway.link import EndpointStates, Observation, Ready, Release, Slot, Trial
+from tests.gateway.http.peers import eventually
 from tests.gateway.relay.stage import Stage, ok, read_whole
 
 BODY = b'{"model":"m"}'
@@ -221,3 +222,29 @@ async def test_two_choices_leave_a_slow_endpoint_alone(stage: Stage) -> None:
     for _ in range(30):
         assert (await stage.ask(body=BODY)).status == 200
     assert len(slow) <= 5
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_f27_the_supervisor_hears_of_engines_that_go_on(stage: Stage, goes_on: bool, stream: bool) -> None:
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_whole(reader)
+        asked.set()
+        assert not await reader.read(), "the connection is closed at once"
+        left.set()
+
+    left = asyncio.Event()
+    stage.supervisor.slot = Slot(f"http://127.0.0.1:{(await stage.site.upstream(hang)).port}", "run-1")
+    await stage.start(
+        "plugins: [key_auth]\nbackends: {e: {echo: {}}}\nmodels: {m: {backend: e}}\nroutes: [{path: /v1/x}]\n"
+    )
+    stage.assembly.directions.targets["e"].backend.generates_after_leave = goes_on
+    client = await stage.send("POST", "/v1/x", json.dumps({"model": "m", "stream": stream}).encode())
+    async with asyncio.timeout(5):
+        await asked.wait()
+        client.close()
+        await left.wait()
+    await eventually(lambda: stage.supervisor.told(Release))
+    assert [release.lingers for release in stage.supervisor.told(Release)] == [goes_on and not stream]
