@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 5.0  # seconds between two probes of an engine that is ready
 _SUSPECT_PAUSE = 1.0
-_STARTING_PAUSE = (0.03, 0.5)  # the first, the longest
+_STARTING_PAUSE = (0.03, 0.08)  # the first, the longest: so late at most is a request that waits for the start
 _PATIENCE = 4.0  # seconds that a probe waits for its answer
 
 
@@ -51,6 +51,7 @@ class Watch:
         self._plan = plan
         self._headers = headers
         self._prober = prober
+        self._is_own = False  # the listener was looked at: a port that the engine holds nobody else takes
 
     async def keep(self, state: Callable[[], State], tell: Callable[[Event], None]) -> None:
         """Tell what the probes find until the run is over. `state` is the engine's of now."""
@@ -76,8 +77,9 @@ class Watch:
             path = self._plan.ready
             if not await _is_open(self._run.port):
                 return None
-            if reason := find_foreigner(self._run.port, self._run.pid):
+            if not self._is_own and (reason := find_foreigner(self._run.port, self._run.pid)):
                 return Misplaced(reason)
+            self._is_own = True  # to look takes some 10 ms, and some engines listen long before they are ready
         is_answered = await self._prober.ask(f"http://127.0.0.1:{self._run.port}{path}", self._headers)
         return Answered() if is_answered else Missed()
 

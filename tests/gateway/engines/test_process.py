@@ -196,3 +196,8 @@ async def test_killed_shim_takes_the_engine_with_it(start: Start) -> None:
     await eventually(run.over.done)
     assert "shim was killed" in run.over.result()
     await eventually(lambda: not any(map(is_alive, family)))
+
+
+def test_a_start_is_looked_at_often_enough() -> None:
+    """Whoever waits for a load waits for the engine's own start and 100 ms at most, however long it takes."""
+    assert all(probe._pause(State.STARTING, age) < 0.09 for age in (0, 1, 10, 600))
