@@ -62,7 +62,7 @@ class Answer:
 
     def watch(self, strip_usage: bool) -> None:
         """The body is a stream of events."""
-        self.events = watch_events(self.exchange.dialect, strip_usage)
+        self.events = watch_events(self.exchange.dialect, strip_usage, self.exchange.request_id)
         self._length = None
 
     def rename(self, theirs: str) -> None:

@@ -1,16 +1,19 @@
 """Streams of server-sent events (WHATWG HTML, 9.2), watched as they go by.
 
 Every byte goes on unchanged, except that the end of a stream is held back until the upstream's message is truly over,
-and the usage chunk that only we asked for is taken out.
+the usage chunk that only we asked for is taken out, and an error that no client would understand is said anew.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from gateway.relay.dialect.kind import Dialect
+from gateway.relay.dialect.rejection import make_even
 from gateway.usage import Event, Usage, find_usage, read_event, read_timings
 
 _DONE = b"[DONE]"
+_STATUS = 500  # that an error inside a stream would have had
 _ENDS = (b"\n\n", b"\n\r\n")  # an empty line; lines end in LF or CRLF, and a stream may mix them
 _blank_line = re.compile(rb"\r?\n\r?\n")
 _UNFINISHED = (b":null", b": null")
@@ -19,23 +22,40 @@ _FAILED = frozenset(("error", "response.failed"))
 _find_type = re.compile(rb'data: ?\{"type": ?"([a-z_.]+)"').search
 
 
-def watch_events(dialect: Dialect, strip: bool) -> "EventStream":
+def watch_events(dialect: Dialect, strip: bool, request_id: str = "") -> "EventStream":
     """The stream of an answer in `dialect`. `strip`: take out a chunk that carries usage and no choices."""
-    return TypedStream(dialect.ends) if dialect.ends else EventStream(strip)
+    if dialect.ends:
+        return TypedStream(dialect.ends)
+    return EventStream(strip, lambda said: make_even(dialect, _STATUS, said, request_id))
 
 
 class EventStream:
     """Events of Chat and Completions: choices, one of them with a finish_reason, then `[DONE]`.
 
+    `even` says an error anew, if it must be.
     `feed` returns what may go to the client now; `finish` the rest, when the upstream's message is complete. Bytes go
     unchanged even if they are no events at all.
     """
 
-    __slots__ = ("_held", "_strip", "_timings", "done", "events", "failed", "finished", "speaks", "usage")
+    __slots__ = (
+        "_even",
+        "_held",
+        "_instead",
+        "_strip",
+        "_timings",
+        "done",
+        "events",
+        "failed",
+        "finished",
+        "speaks",
+        "usage",
+    )
 
     _most = 65_536  # bytes that are held back
 
-    def __init__(self, strip: bool) -> None:
+    def __init__(self, strip: bool, even: Callable[[bytes], bytes | None] = lambda _: None) -> None:
+        self._even = even
+        self._instead: bytes | None = None  # of the event that was looked at last
         self._strip = strip
         self._held = b""
         self._timings: Any = None  # of the last event that has them
@@ -66,6 +86,7 @@ class EventStream:
             self._overhear(held)
             is_wanted = self._keeps(held)  # the last event lacks its empty line, or all lines end in CR alone
             self.done = self.done or held.rstrip().endswith(_DONE)
+            held = self._say(held, b"\n\n")
         self._conclude(held)
         return held if is_wanted else b""
 
@@ -111,7 +132,7 @@ class EventStream:
                 self._held = data[start:] + self._held
                 return b"".join(kept)
             if is_wanted:
-                kept.append(data[start : blank.end()])
+                kept.append(self._say(data[start : blank.end()], blank[0]))
             start = blank.end()
         kept.append(data[start:])
         return b"".join(kept)
@@ -126,23 +147,33 @@ class EventStream:
             self._timings = payload.timings or self._timings
             if payload.error is not None:
                 self.failed = True
+                self._instead = self._even(_data_of(event))
             is_wanted = not (self._strip and payload.usage is not None and payload.choices == [])
         self.events += is_wanted and not self.done
         return is_wanted
 
     def _decode(self, event: bytes) -> Event | None:
         """What stands in an event, if it is JSON; the end marker is noted."""
-        at = event.find(b"data:")
-        data = event[at + 5 :].partition(b"\n")[0].strip() if at >= 0 else b""
+        data = _data_of(event)
         if data == _DONE:
             self.done = True
             return None
         return read_event(data) if data else None
 
+    def _say(self, event: bytes, blank: bytes) -> bytes:
+        """The event that was looked at last, or what is said instead of it."""
+        instead, self._instead = self._instead, None
+        return event if instead is None else b"data: " + instead + blank
+
     def _conclude(self, last: bytes) -> None:
         """The stream is over, `last` is its end: settle what was open."""
         if self.usage is None:
             self.usage = read_timings(self._timings)
+
+
+def _data_of(event: bytes) -> bytes:
+    at = event.find(b"data:")
+    return event[at + 5 :].partition(b"\n")[0].strip() if at >= 0 else b""
 
 
 class TypedStream(EventStream):

@@ -272,3 +272,26 @@ def test_the_last_event_is_read_even_without_its_empty_line() -> None:
 def test_an_error_inside_the_stream_is_noticed() -> None:
     assert play([b'data: {"error":{"message":"boom"}}\n\n'])[0].failed
     assert not play([chunk('an "error" in a text') + b"\n\n"])[0].failed
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b""], ids=["lf", "crlf", "unended"])
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b'{"error":"out of memory"}', "out of memory"),  # mlx_lm, Ollama
+        (b'{"error":{"code":500,"message":"bad: /opt/app/x.py","type":"server_error"}}', "bad: [path]"),  # llama-server
+        (b'{"error":{"message":"boom","type":"server_error"}}', ""),
+    ],
+)
+def test_an_error_inside_a_stream_is_made_even(said: bytes, message: str, end: bytes) -> None:
+    before = chunk("a") + b"\n\n"
+    stream = watch_events(CHAT, True, "rid")
+    sent = stream.feed(before + b"data: " + said + end) + stream.finish()
+    assert stream.failed
+    assert sent.startswith(before + b"data: ")
+    told = json.loads(sent.removeprefix(before + b"data: "))
+    if message:
+        assert (told["error"]["message"], told["error"]["number"], told["meta"]["request_id"]) == (message, 1715, "rid")
+        assert sent.endswith(end or b"\n\n")
+    else:
+        assert sent == before + b"data: " + said + end
