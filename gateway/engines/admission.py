@@ -8,6 +8,7 @@ served in the gaps of the others does not starve, however long its line is: then
 """
 
 from itertools import compress
+from typing import Any
 
 import msgspec
 
@@ -134,6 +135,11 @@ class Admission:
         running = [self._service[entry.level] for entry in self.held.values()]
         rest = sum(running) / len(running) if running else self._service[level]
         return Outlook(sum(before), (work + rest) / max(1, self.slots))
+
+    def promise(self, claim: Claim) -> dict[str, Any]:
+        """What somebody with this claim would meet now, in words of plain data."""
+        outlook = Outlook(0, 0.0) if self.is_free else self.foresee(claim)
+        return {"class": claim.priority, "ahead": outlook.ahead, "expected_wait": round(outlook.wait, 1)}
 
     def expected_wait(self) -> float:
         """Seconds until one more of no special claim would hold a slot."""

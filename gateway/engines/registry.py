@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gateway.engines.admission import Admission
+from gateway.engines.admission import Admission, Claim
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.lodging import Lodging, Room
 from gateway.engines.plan import Planned
@@ -86,12 +86,14 @@ class Engines:
             return Failed(f"The backend {ask.backend} is not configured any more.", 1707)
         return await slots.acquire(writer, ask)
 
-    def foresee(self, backend: str, may_load: bool = True, may_evict: bool = False) -> Failed | Done:
-        """What a request for a slot would meet now: a refusal, or how the engine and its queue stand."""
+    def foresee(self, backend: str, may_load: bool = True, may_evict: bool = False, **claim: Any) -> Failed | Done:
+        """What a request for a slot with this `Claim` would meet now: a refusal, or how engine and queue stand."""
         slots = next(self._named(backend), None)
         if slots is None:
             return Failed(f"The backend {backend} is not configured any more.", 1707)
-        return slots.foresee(may_load, may_evict) or Done(self._describe(slots))
+        claimed = Claim(**claim)
+        refusal = slots.foresee(may_load, may_evict, claimed)
+        return refusal or Done(self._describe(slots) | slots.admission.promise(claimed))
 
     async def load(self, backend: str, patience: float, may_load: bool = True, may_evict: bool = True) -> Failed | Done:
         """Have an engine loaded that nobody uses yet, and wait at most `patience` seconds until it is ready.

@@ -16,7 +16,6 @@ from gateway.link import Acquire, Failed, Release, Slot
 from gateway.priority import PRIORITIES
 from gateway.tasks import spawn
 
-
 _PLAIN = Aftermath()
 
 _log = logging.getLogger("tollkeeper.engines")
@@ -64,7 +63,7 @@ class Slots:
         farewell = self._sent_away.pop(ticket, Failed("The request has left."))
         return farewell if task.cancelled() else task.result()
 
-    def foresee(self, may_load: bool = True, may_evict: bool = False) -> Failed | None:
+    def foresee(self, may_load: bool = True, may_evict: bool = False, claim: Claim = PLAIN) -> Failed | None:
         """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
         if not (self.room.is_open and self.engine.run is not None and self.engine.condition.state.serves):
             try:
@@ -74,11 +73,10 @@ class Slots:
             if refusal := self.room.foresee(may_load, may_evict):
                 return tell(refusal)
             waiting, most = len(self._asking), self.admission.bound + self.admission.slots
-            return tell(queue_is_full(waiting, PLAIN, self._outlook_of_start())) if waiting >= most else None
-        waiting = len(self.admission.waiting)
-        if self.admission.is_free or waiting < self.admission.bound:
-            return None
-        return tell(queue_is_full(waiting, PLAIN, self.admission.foresee(PLAIN)))
+            outlook = self._outlook_of_start() if waiting >= most and self._find_lower(claim) is None else None
+        else:
+            waiting, outlook = len(self.admission.waiting), self.admission.refuses(claim)
+        return None if outlook is None else tell(queue_is_full(waiting, claim, outlook))
 
     def release(self, writer: str, release: Release) -> None:
         """Give a slot back, or leave the queue."""
@@ -175,18 +173,20 @@ class Slots:
             self._granted.pop(ticket, None)
 
     def _send_away(self, claim: Claim) -> bool:
-        """Of those who wait for the engine, refuse the youngest of the last class, if it is a lower one than `claim`'s.
-
-        Who is sent away is told so by `acquire`.
-        """
-        found = max(reversed(self._starting.items()), key=lambda item: PRIORITIES.index(item[1].priority), default=None)
-        if found is None or PRIORITIES.index(found[1].priority) <= PRIORITIES.index(claim.priority):
+        """Refuse one of those who wait for the engine, if one is less entitled; he is told so by `acquire`."""
+        ticket = self._find_lower(claim)
+        if ticket is None:
             return False
-        ticket, theirs = found
-        del self._starting[ticket]
+        theirs = self._starting.pop(ticket)
         self._sent_away[ticket] = tell(crowded_out(theirs, self._outlook_of_start()))
         self._asking[ticket].cancel()
         return True
+
+    def _find_lower(self, claim: Claim) -> Ticket | None:
+        """Of those who wait for the engine, the youngest of the last class, if it is a lower one than `claim`'s."""
+        levels = [(PRIORITIES.index(theirs.priority), ticket) for ticket, theirs in reversed(self._starting.items())]
+        level, ticket = max(levels, key=lambda found: found[0], default=(0, None))
+        return ticket if level > PRIORITIES.index(claim.priority) else None
 
     def _outlook_of_start(self) -> Outlook:
         """Of one who finds the engine not ready, and too many who wait for it."""

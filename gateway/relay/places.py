@@ -104,12 +104,9 @@ class Places:
             exchange.loading += answer.loading
             return answer
         assert isinstance(answer, Failed)
-        error = _refusal(backend, answer)
         if waited := answer.details.get("waited"):
             self._count_wait(exchange, ask, waited)
-        if self._tells_times:
-            error.headers["X-Tollkeeper-Queue-Ms"] = f"{exchange.queued * 1e3:.2f}"
-        raise error
+        raise self._refusal(backend, answer)
 
     def _count_wait(self, exchange: Exchange, ask: Acquire, seconds: float) -> None:
         exchange.queued += seconds
@@ -119,8 +116,11 @@ class Places:
     async def foresee(self, exchange: Exchange, backend: str) -> Mapping[str, Any]:
         """How an engine and its queue stand. Raises GatewayError as `acquire` would at once; takes nothing."""
         tier = find_tier(exchange, self._tiers)
-        asked = {"backend": backend, "may_load": tier.may_load, "may_evict": tier.may_evict}
-        state: Mapping[str, Any] = await self.command("foresee", **asked)
+        state: Mapping[str, Any] = await self.command(
+            "foresee", backend=backend, may_load=tier.may_load, may_evict=tier.may_evict,
+            priority=find_priority(exchange, tier), consumer=find_consumer(exchange),
+            tokens=estimate_tokens(exchange, tier.reserve),
+        )  # fmt: skip
         return state
 
     async def command(self, name: str, **arguments: Any) -> Any:
@@ -130,7 +130,7 @@ class Places:
         except LinkClosed:
             raise GatewayError(1901) from None
         if isinstance(answer, Failed):
-            raise _refusal(arguments.get("backend", ""), answer)
+            raise self._refusal(arguments.get("backend", ""), answer)
         assert isinstance(answer, Done)
         return answer.data
 
@@ -171,9 +171,10 @@ class Places:
             self._suspects.discard((backend, endpoint))
             self._link.tell(Observation(backend, endpoint, True))
 
-
-def _refusal(backend: str, answer: Failed) -> GatewayError:
-    headers = {"Retry-After": str(max(1, round(answer.retry_after)))} if answer.retry_after else None
-    return GatewayError(
-        answer.number or 1707, answer.reason, headers=headers, details={"backend": backend, **answer.details}
-    )
+    def _refusal(self, backend: str, answer: Failed) -> GatewayError:
+        """What the supervisor's refusal is for the client."""
+        headers = {"Retry-After": str(max(1, round(answer.retry_after)))} if answer.retry_after else {}
+        if self._tells_times and "waited" in answer.details:
+            headers["X-Tollkeeper-Queue-Ms"] = f"{answer.details['waited'] * 1e3:.2f}"
+        details = {"backend": backend, **answer.details}
+        return GatewayError(answer.number or 1707, answer.reason, headers=headers, details=details)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.engines.admission import Admission
+from gateway.engines.admission import Admission, Claim
 from gateway.engines.lodging import Lodging
 from gateway.engines.process import Engine
 from gateway.engines.slots import Slots
@@ -127,6 +127,9 @@ async def test_higher_classes_take_the_places_of_lower_ones_before_the_start(mak
     refused = await slots.acquire("w", ask("d", priority="low"))
     assert isinstance(refused, Failed) and (refused.number, refused.details["class"]) == (1709, "low")
     high = asyncio.ensure_future(slots.acquire("w", ask("e", priority="high")))
+    for priority, number in (("low", 1709), ("high", 0)):
+        foreseen = slots.foresee(claim=Claim(priority))
+        assert (foreseen.number if foreseen is not None else 0) == number
     away = await low[2]
     assert isinstance(away, Failed) and away.number == 1709 and away.details["ahead"] == 3
     assert isinstance(await low[0], Slot), "the first slots go to who came first"
@@ -142,6 +145,9 @@ async def test_a_full_queue_refuses_the_last_of_the_lowest_class(make: Make) -> 
     low = [asyncio.ensure_future(slots.acquire("w", ask(name, priority="low"))) for name in "bc"]
     await eventually(lambda: slots.describe()["queues"]["low"] == 2)
     high = asyncio.ensure_future(slots.acquire("w", ask("d", priority="high")))
+    for priority, number in (("low", 1709), ("normal", 0), ("high", 0)):
+        foreseen = slots.foresee(claim=Claim(priority))
+        assert (foreseen.number if foreseen is not None else 0) == number
     away = await low[1]
     assert isinstance(away, Failed) and away.number == 1709
     assert away.details == {
