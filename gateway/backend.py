@@ -107,13 +107,16 @@ class Launch(msgspec.Struct, frozen=True):
     """How the supervisor starts an engine. `argv` is executed as it stands, never through a shell.
 
     `environment` is added to the supervisor's small allow-list; `ready` is the path whose 2xx answer means "model
-    loaded"; `alive` is a path that the engine answers even while it is busy.
+    loaded"; `alive` is a path that the engine answers even while it is busy. `trial` is for engines that listen
+    without a model: JSON to POST to `ready`, a request that is answered once the model is loaded, and refused if it
+    never will be.
     """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = {}
     ready: str = "/health"
     alive: str = "/health"
+    trial: str = ""
 
 
 class Blame(Enum):

@@ -52,7 +52,8 @@ class Backend(BaseBackend[Settings]):
             "--host", "127.0.0.1", "--port", str(port),
             "--decode-concurrency", str(settings.parallel), "--prompt-concurrency", str(settings.parallel),
         )  # fmt: skip
-        return Launch(argv, settings.environment())
+        # /health says 200 before the model is loaded, and 503 once it could not be: the process stays in either case
+        return Launch(argv, settings.environment(), ready="/v1/completions", trial='{"prompt": "a", "max_tokens": 1}')
 
     def model_name(self, model: str) -> str:
         """It would load what any other name says; this one stands for the model that it was started with."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.backend import Launch
 from gateway.engines.listener import find_foreigner
 from gateway.engines.run import Run
-from gateway.engines.states import Answered, Event, Misplaced, Missed, State
+from gateway.engines.states import Answered, Event, Missed, State, Unusable
 from gateway.tasks import spawn
 
 if TYPE_CHECKING:
@@ -25,18 +25,21 @@ class Prober:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, url: str, headers: Mapping[str, str]) -> bool:
-        """Whether GET `url` is answered with 2xx in time."""
+    async def ask(self, url: str, headers: Mapping[str, str], body: str = "") -> int:
+        """The status that GET of `url`, or POST of the JSON `body`, is answered with; 0 for no answer in time."""
         import aiohttp
 
         if self._session is None:
             timeout = aiohttp.ClientTimeout(_PATIENCE)
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=timeout)
+        method, sent = ("POST", {**headers, "Content-Type": "application/json"}) if body else ("GET", headers)
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
-                return 200 <= answer.status < 300
+            async with self._session.request(
+                method, url, headers=sent, data=body or None, allow_redirects=False
+            ) as answer:
+                return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return 0
 
     async def close(self) -> None:
         if self._session is not None:
@@ -78,10 +81,13 @@ class Watch:
             if not await _is_open(self._run.port):
                 return None
             if not self._is_own and (reason := find_foreigner(self._run.port, self._run.pid)):
-                return Misplaced(reason)
+                return Unusable(reason)
             self._is_own = True  # to look takes some 10 ms, and some engines listen long before they are ready
-        is_answered = await self._prober.ask(f"http://127.0.0.1:{self._run.port}{path}", self._headers)
-        return Answered() if is_answered else Missed()
+        trial = self._plan.trial if state is State.STARTING else ""
+        status = await self._prober.ask(f"http://127.0.0.1:{self._run.port}{path}", self._headers, trial)
+        if 200 <= status < 300:
+            return Answered()
+        return Unusable(f"answered its first request with {status}") if trial and status else Missed()
 
 
 async def _is_open(port: int) -> bool:

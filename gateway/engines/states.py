@@ -88,8 +88,8 @@ class Missed(msgspec.Struct, frozen=True):
     """A probe was not answered."""
 
 
-class Misplaced(msgspec.Struct, frozen=True):
-    """The engine listens where it must not."""
+class Unusable(msgspec.Struct, frozen=True):
+    """The engine listens where it must not, or has started without its model."""
 
     reason: str
 
@@ -105,7 +105,7 @@ class Due(msgspec.Struct, frozen=True):
     """The moment `until` has come."""
 
 
-Event = Want | Unwant | Answered | Missed | Misplaced | Exited | Due
+Event = Want | Unwant | Answered | Missed | Unusable | Exited | Due
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ def next_state(now: Condition, event: Event, time: float, timing: Timing) -> Con
             return _become_ready(now, time)
         case Missed(), State.READY | State.SUSPECT:
             return _miss(now, time, timing)
-        case Misplaced(reason), State.STARTING:
+        case Unusable(reason), State.STARTING:
             return _stop(now, reason, time, timing)
         case Exited(), _ if now.state.runs:
             return _end(now, event, time)

@@ -1,5 +1,6 @@
 """MLX: its description, and the real engine where it is installed (`make engines`)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_settings_become_arguments(tmp_path: Path) -> None:
         "--port", "1234", "--decode-concurrency", "4", "--prompt-concurrency", "4",
     )  # fmt: skip
     assert launch.environment == {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path)}
+    assert (launch.ready, launch.alive) == ("/v1/completions", "/health")
     assert (backend.slots, backend.generates_after_leave) == (4, True)
     model = read_model(str(folder))
     assert backend.memory() == round(model.size * 1.2) + model.cache * 4096
@@ -104,3 +106,16 @@ async def test_answers(engine: Engine) -> None:
         assert (mistake.status_code, mistake.http_version) == (400, "HTTP/1.0")
         trap = await client.post("/v1/chat/completions", json=ask(1, model="default_model", draft_model="/etc"))
         assert "/etc/config.json" in trap.text  # why that field is withheld
+
+
+@pytest.mark.mlx
+async def test_a_model_that_cannot_be_loaded_is_told_soon(tmp_path: Path) -> None:
+    """Its header is whole, so only the engine finds out; its process lives on."""
+    if not MLX_PYTHON.exists():
+        pytest.skip("not installed: make engines")
+    raw = {"model": str(write_folder(tmp_path / "model")), "python": str(MLX_PYTHON)}
+    async with start_engine(load_backend("tiny", "mlx", raw), tmp_path) as engine, asyncio.timeout(60):
+        while not engine.restarts:
+            await asyncio.sleep(0.05)
+        assert engine.condition.reason.startswith("answered its first request with 404")
+        assert engine.condition.false_starts == 1

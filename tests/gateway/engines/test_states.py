@@ -9,10 +9,10 @@ from gateway.engines.states import (
     Due,
     Event,
     Exited,
-    Misplaced,
     Missed,
     State,
     Timing,
+    Unusable,
     Unwant,
     Want,
     next_state,
@@ -41,7 +41,7 @@ def after(*events: Event | float, condition: Condition | None = None) -> Conditi
         ([Want()], State.STARTING),
         ([Want(), Answered()], State.READY),
         ([Want(), Missed()], State.STARTING),
-        ([Want(), Misplaced("taken")], State.STOPPING),
+        ([Want(), Unusable("taken")], State.STOPPING),
         ([Want(), Due()], State.STOPPING),
         ([Want(), Unwant()], State.STOPPING),
         ([Want(), GONE], State.BACKOFF),
@@ -73,7 +73,7 @@ def test_states(events: list[Event], state: State) -> None:
 
 
 def test_every_state_takes_every_event() -> None:
-    events: list[Event] = [Want(), Unwant(), Answered(), Missed(), Misplaced("x"), GONE, Due()]
+    events: list[Event] = [Want(), Unwant(), Answered(), Missed(), Unusable("x"), GONE, Due()]
     for state in State:
         for event in events:
             condition = Condition(state=state, wanted=True)
@@ -124,5 +124,5 @@ def test_a_hang_is_killed_at_once() -> None:
 def test_what_means_nothing_changes_nothing() -> None:
     ready = after(Want(), Answered())
     assert after(Answered(), condition=ready) == ready
-    assert after(Misplaced("x"), condition=ready) == ready
+    assert after(Unusable("x"), condition=ready) == ready
     assert after(Want(), condition=ready) == msgspec.structs.replace(ready, wanted=True)
