@@ -150,8 +150,9 @@ def _usable(candidates: Sequence[Candidate], down: Collection[str], tried: Colle
 class RetryBudget:
     """How often requests may be sent again: at once no more than a tenth of the live ones, or RETRY_FLOOR of them.
 
-    Over time, each request earns RETRY_EARNED of a retry and each second a tenth of one, up to the same bound. So a
-    full outage is met with 1.1 times its requests, and a lone request is sent again.
+    Over time, each request earns RETRY_EARNED of a retry and each second a tenth of one, up to the same bound; each
+    server after the first is paid from that. So a full outage is met with 1.1 times its requests, and a lone request is
+    sent again. What has reached no server yet (`was_sent` is false) needs no pay.
     """
 
     __slots__ = ("_at", "_earned", "_now", "live", "retrying")
@@ -171,23 +172,28 @@ class RetryBudget:
     def leave(self) -> None:
         self.live -= 1
 
-    def take(self) -> bool:
+    def take(self, was_sent: bool = True) -> bool:
         """Whether a request may be sent again now; `give` once it is decided what became of it."""
-        now, bound = self._now(), max(RETRY_FLOOR, ceil(self.live * RETRY_SHARE))
-        self._earned = min(bound, self._earned + (now - self._at) * RETRY_SHARE)
-        self._at = now
-        if self.retrying >= bound or self._earned < 1:
+        if self.retrying >= self._bound or not self.pay(was_sent):
             return False
-        self._earned -= 1
         self.retrying += 1
         return True
 
-    def spend(self) -> bool:
-        """Whether a request may be sent again, where nobody waits for what becomes of it."""
-        if not self.take():
+    def pay(self, was_sent: bool = True) -> bool:
+        """Whether a request may be sent once more, that has been sent again already or that nobody waits for."""
+        if not was_sent:
+            return True
+        now = self._now()
+        self._earned = min(self._bound, self._earned + (now - self._at) * RETRY_SHARE)
+        self._at = now
+        if self._earned < 1:
             return False
-        self.give()
+        self._earned -= 1
         return True
+
+    @property
+    def _bound(self) -> int:
+        return max(RETRY_FLOOR, ceil(self.live * RETRY_SHARE))
 
     def give(self) -> None:
         self.retrying -= 1

@@ -85,4 +85,4 @@ class Detour:
         if not self._left or self._conditions.isdisjoint(conditions):
             return False
         was_asked = exchange.upstream is not None and exchange.upstream.attempts > 0
-        return not was_asked or budget.spend()
+        return not was_asked or budget.pay()

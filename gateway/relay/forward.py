@@ -104,6 +104,7 @@ class Forwarder:
             while True:
                 await self._choose(passage)
                 failure = head = None
+                was_sent = True
                 started = self._now()
                 try:
                     head = await self._attempt(passage, route)
@@ -118,7 +119,8 @@ class Forwarder:
                     again = not error.sent or route.retry
                     failure = explain_failure(passage.exchange, error, died)
                     self.report(passage, blame_failure(error), was_asked=error.sent)
-                if again and self._may_go_on(passage) and (retrying or self.budget.take()):
+                    was_sent = error.sent
+                if again and self._may_go_on(passage) and (self.budget.pay if retrying else self.budget.take)(was_sent):
                     retrying = True
                     if head is not None:  # else it is told already; nobody will read the body of this one
                         self.report(passage, passage.target.backend.blame(head.status, b""))

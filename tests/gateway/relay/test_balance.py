@@ -227,6 +227,21 @@ def test_a_lone_request_is_sent_again() -> None:
         budget.leave()
 
 
+def test_what_reached_nobody_needs_no_pay() -> None:
+    budget = RetryBudget(lambda: 0.0)
+    for _ in range(100):
+        assert budget.take(was_sent=False)
+        assert budget.pay(was_sent=False)
+        budget.give()
+    assert [budget.take(was_sent=False) for _ in range(4)] == [True] * 3 + [False], "at once they are bounded as well"
+
+
+def test_each_further_server_is_paid_for() -> None:
+    budget = RetryBudget(lambda: 0.0)
+    assert budget.take()
+    assert [budget.pay() for _ in range(3)] == [True, True, False]
+
+
 def test_a_retry_that_is_under_way_counts() -> None:
     now = 0.0
     budget = RetryBudget(lambda: now)

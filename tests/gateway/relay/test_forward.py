@@ -144,9 +144,10 @@ async def test_one_endpoint_is_asked_once(stage: Stage, retry: bool) -> None:
     assert len(stage.received) == 1
 
 
-async def test_f15_an_outage_is_met_with_a_tenth_more(stage: Stage) -> None:
+@pytest.mark.parametrize("endpoints", [2, 4])
+async def test_f15_an_outage_is_met_with_a_tenth_more(stage: Stage, endpoints: int) -> None:
     """One after the other, and nobody leaves the endpoints alone: the budget alone must hold."""
-    urls = [await stage.upstream(BUSY) for _ in range(2)]
+    urls = [await stage.upstream(BUSY) for _ in range(endpoints)]
     await stage.start(document(*urls))
     for _ in range(100):
         assert (await stage.ask(body=BODY)).status == 503
