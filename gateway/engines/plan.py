@@ -4,6 +4,7 @@ import msgspec
 
 from gateway.backend import AnyBackend
 from gateway.engines.aftermath import Aftermath
+from gateway.engines.ration import Ration
 from gateway.loader import load_backend
 from gateway.settings.schema import Config
 from gateway.settings.terms import Terms, read_terms
@@ -17,11 +18,12 @@ class Planned(msgspec.Struct, frozen=True):
     queue: int
     terms: Terms = Terms()
     aftermath: Aftermath = Aftermath()
+    ration: Ration = Ration()
 
     def needs_restart(self, other: "Planned") -> bool:
         """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
         mine, theirs = self.backend, other.backend
-        return type(mine) is not type(theirs) or mine.settings != theirs.settings
+        return type(mine) is not type(theirs) or mine.settings != theirs.settings or self.ration != other.ration
 
 
 def plan_engines(config: Config) -> dict[str, Planned]:
@@ -33,5 +35,7 @@ def plan_engines(config: Config) -> dict[str, Planned]:
             slots = backend.slots if settings.slots is None else settings.slots
             terms = read_terms(config, name, backend.memory())
             aftermath = Aftermath(settings.abandoned == "restart", settings.abandon_grace)
-            plans[name] = Planned(backend, slots, settings.queue, terms, aftermath)
+            plans[name] = Planned(
+                backend, slots, settings.queue, terms, aftermath, Ration(settings.nice, settings.cpus)
+            )
     return plans

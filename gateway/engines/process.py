@@ -16,6 +16,7 @@ from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
 from gateway.engines.output import Output
 from gateway.engines.probe import Prober, Watch
+from gateway.engines.ration import UNBOUND, Ration
 from gateway.engines.run import Run, find_secrets, launch
 from gateway.engines.states import Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
 from gateway.errors import GatewayError
@@ -41,7 +42,9 @@ class Engine:
     of its state, `on_end` with the load when a process run is over.
     """
 
-    def __init__(self, backend: AnyBackend, site: Site, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, backend: AnyBackend, site: Site, on_change: Callable[[], None], ration: Ration = UNBOUND
+    ) -> None:
         self.name = backend.name
         self.condition = Condition(since=asyncio.get_running_loop().time())
         self.wanted = False
@@ -53,6 +56,7 @@ class Engine:
         self._backend = backend
         self._site = site
         self._on_change = on_change
+        self._ration = ration
         self._events: asyncio.Queue[tuple[Event, Run | None]] = asyncio.Queue()
         self._turned = asyncio.Event()  # set and replaced at each change
         self._owner: asyncio.Task[Any] | None = None
@@ -210,6 +214,8 @@ class Engine:
             self._tell(Exited(f"could not be started: {error}", random.random()), None)
             return
         self.run = run
+        if run.pid:
+            self._ration.apply(run.pid)
         run.over.add_done_callback(lambda over: self._tell(Exited(over.result(), random.random()), run))
         watch = Watch(run, plan, self._backend.request_headers(), self._site.prober)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")

@@ -199,7 +199,7 @@ class Engines:
             swap.add_done_callback(self._swaps.discard)
 
     def _make(self, plan: Planned) -> Slots:
-        engine = Engine(plan.backend, self._site, self._note_change)
+        engine = Engine(plan.backend, self._site, self._note_change, plan.ration)
         slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
         engine.on_end = slots.end_run
         return slots

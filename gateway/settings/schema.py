@@ -124,6 +124,8 @@ class Backend(Section, frozen=True):
     residency: Seconds = Seconds(30)  # it stays at least, before it makes room for another
     memory: Bytes | None = None  # that it takes of the file's `memory`; default: what the backend estimates
     group: str = ""  # engines of which one at a time is loaded
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0  # of its processes; 19 takes what nobody else wants
+    cpus: tuple[int, ...] = ()  # numbers of the processors that it may use (Linux); empty: all
 
 
 class Price(Section, frozen=True):

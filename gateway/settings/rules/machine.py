@@ -16,7 +16,12 @@ def check_machine(config: Config) -> Iterator[Problem]:
         yield Problem("state.directory", f"{nearest} is not a directory")
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield Problem("state.directory", f"{nearest} cannot be written by this user; change its owner, or the setting")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    for name, backend in config.backends.items():
+        if missing := sorted(set(backend.cpus) - usable):
+            message = f"there is no processor {', '.join(map(str, missing))} for it here; there are {sorted(usable)}"
+            yield Problem(f"backends.{name}.cpus", message)
+    cores = len(usable)
     if config.workers != "auto" and config.workers > cores:
         message = f"{config.workers} workers share {cores} cores, which is slower than one worker a core; write auto"
         yield Problem("workers", message, "warning")
