@@ -138,7 +138,8 @@ class BaseBackend(Generic[S]):
     a call that is not streamed though its client has left; `withheld`, fields of a body that must not reach it,
     whatever a client writes; `renamed`, fields that it knows by another name only; `joins_parts`, whether the content
     of a message must be one text, not a list of texts; `choices`, how many of them a body's `n` gets at most, 0 for no
-    bound; `answers_as`, what its answers call the model, empty for what it was asked for; `models_path`, where it
+    bound; `answers_as`, what its answers call the model, empty for what it was asked for; `wants_uuids`, whether it
+    takes UUIDs only as X-Request-ID: then it is told our id of a request, not the client's; `models_path`, where it
     lists its models as OpenAI does, below an endpoint's URL; `chosen`, why this engine, where the configuration left
     that open.
 
@@ -155,6 +156,7 @@ class BaseBackend(Generic[S]):
     joins_parts: bool = False
     choices: int = 0
     answers_as: str = ""
+    wants_uuids: bool = False
     balance: Balance = "least_inflight"
     health: Health | None = None
     tls: Tls | None = None

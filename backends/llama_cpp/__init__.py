@@ -41,6 +41,7 @@ class Backend(BaseBackend[Settings]):
         else:
             self.renamed = python.RENAMED
             self.joins_parts = True
+            self.wants_uuids = True  # any other X-Request-ID is a 400 without a word
             self.withheld = frozenset() if settings.grammar else python.WITHHELD
 
     def launch(self, port: int) -> Launch:

@@ -87,11 +87,12 @@ class Target:
             fields = [field for field in fields if field[0] != b"content-type"]
             fields.append((b"content-type", _JSON))  # it was read as JSON; some servers insist on the word
         identity = _identify(exchange) if self.identity else b""
+        request_id = exchange.id if self.backend.wants_uuids else exchange.request_id
         if head.upgrade is not None:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
         return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b%b\r\n" % (
             exchange.method.encode(), path.encode("latin-1"), origin.host_header, framing,
-            encode_headers(fields), exchange.request_id.encode(), self._fixed, identity,
+            encode_headers(fields), request_id.encode(), self._fixed, identity,
         )  # fmt: skip
 
     def _below(self, path: str) -> str:

@@ -24,6 +24,7 @@ _CONTEXT = re.compile(
 )
 _is_code = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 _title = re.compile(r"<(?:title|h1)[^>]{0,200}>([^<]{1,300})", re.I)
+_frame = re.compile(r' File "[^"]{1,300}", line \d').search
 _file = re.compile(
     r"""(?<![\w:/.~-])(?:~|\.{1,2})?/(?!v\d+\b|api/)[^\s"'`,;:()<>\[\]{}/]+(?:/[^\s"'`,;:()<>\[\]{}/]+)+/?"""
     r"""|\b[A-Za-z]:\\[^\s"'`,;<>]+"""
@@ -156,6 +157,7 @@ def clean(text: str) -> str:
     if "Traceback (most recent call last)" in text:
         text = text.strip().rpartition("\n")[2]
     text = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+    text = text[: found.start()] if (found := _frame(text)) is not None and found.start() else text
     text = _file.sub("[path]", text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 

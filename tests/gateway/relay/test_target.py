@@ -204,3 +204,10 @@ def test_an_engine_that_died_is_told_as_such() -> None:
     made.first_byte = 1.0
     assert explain_failure(made, Truncated("x", got=True), died=True).number == 1711
     assert made.outcome is Outcome.ENGINE_DIED
+
+
+def test_a_server_that_takes_no_names_of_clients_is_told_ours() -> None:
+    made, to = exchange("/v1/x"), target()
+    assert "x-request-id: shown" in lines(made, to)
+    to.backend.wants_uuids = True
+    assert f"x-request-id: {made.id}" in lines(made, to)

@@ -139,6 +139,11 @@ def test_what_is_no_path_of_a_file_stays(text: str) -> None:
     assert clean(text) == text
 
 
+def test_frames_of_a_trace_are_not_told() -> None:
+    """llama-cpp-python's way of telling a client's mistake."""
+    assert clean('1 validation error: x\n\n  File "/opt/app.py", line 3, in f\n  POST /v1/x') == "1 validation error: x"
+
+
 def test_a_message_is_one_bounded_line() -> None:
     assert clean("a\r\n\tb\x00\x1b[31m") == "a b [31m"
     assert len(clean("x" * 1_000_000)) == 500
