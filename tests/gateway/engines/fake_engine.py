@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--exit-at-once", type=int, help="code, before it is ready")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--fork-child", action="store_true")
+    parser.add_argument("--no-model", action="store_true", help="POST is answered with 404; GET is not")
     parser.add_argument("--say", default="ready to serve")
     options = parser.parse_args()
     if options.ignore_term:
@@ -27,10 +28,10 @@ def main() -> None:
     if options.exit_at_once is not None:
         sys.exit(options.exit_at_once)
     time.sleep(options.start_delay)
-    serve(options.address, options.port, options.exit_after)
+    serve(options.address, options.port, options.exit_after, options.no_model)
 
 
-def serve(address: str, port: int, exit_after: float | None) -> None:
+def serve(address: str, port: int, exit_after: float | None, no_model: bool) -> None:
     listener = socket.create_server((address, port))
     listener.settimeout(exit_after)
     ends = None if exit_after is None else time.monotonic() + exit_after
@@ -40,8 +41,9 @@ def serve(address: str, port: int, exit_after: float | None) -> None:
         except TimeoutError:
             break
         with connection:
-            if connection.recv(65536):
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            if asked := connection.recv(65536):
+                status = b"404 Not Found" if no_model and asked.startswith(b"POST") else b"200 OK"
+                connection.sendall(b"HTTP/1.1 %b\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok" % status)
     sys.exit(7)
 
 

@@ -94,6 +94,29 @@ async def test_fails_after_three_false_starts(start: Start, monkeypatch: pytest.
     assert told["restarts"] == {"exit": 3}
 
 
+class Tried(FakeBackend):
+    """Listens, and is healthy, whether it has a model or not."""
+
+    def launch(self, port: int) -> Launch:
+        return Launch(super().launch(port).argv, ready="/try", trial='{"prompt": "a"}')
+
+
+async def test_an_engine_is_tried_where_health_proves_no_model(start: Start) -> None:
+    assert (await start(backend=Tried("good", make_backend().settings)).ensure_ready(5)).load == "good-1"
+
+
+async def test_an_engine_that_refuses_its_trial_has_failed_to_start(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "FIRST_PAUSE", 0.01)
+    engine = start(backend=Tried("bad", make_backend("--no-model").settings))
+    with pytest.raises(GatewayError) as caught:
+        await engine.ensure_ready(10)
+    assert caught.value.number == 1708
+    assert engine.condition.reason.startswith("answered its first request with 404")
+    assert engine.condition.false_starts == 3
+
+
 async def test_command_that_does_not_exist(start: Start) -> None:
     class Missing(FakeBackend):
         def launch(self, port: int) -> Launch:
