@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from gateway.backend import Blame
-from gateway.exchange import Exchange, Upstream
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Outcome, Upstream
 from gateway.http.client import UpstreamConnection
 from gateway.http.faults import UpstreamError
 from gateway.http.head import ResponseHead
@@ -97,48 +98,58 @@ class Forwarder:
 
     async def send(self, passage: Passage, route: Route) -> ResponseHead:
         """The head of the answer that is to be relayed. Raises GatewayError with the exchange's outcome set."""
-        retrying = False
+        retrying, places, name = False, self._places, passage.target.name
         if not passage.target.candidates:
             await self._take_slot(passage)
         try:
             while True:
-                await self._choose(passage)
-                failure = head = None
-                was_sent = True
-                started = self._now()
-                try:
-                    head = await self._attempt(passage, route)
-                    again = head.status >= 500 and route.retry
-                    self._learn(passage, started, is_good=head.status < 500)
-                    self._credit(passage, head)
-                except UpstreamError as error:
-                    self._learn(passage, started, is_good=False)
-                    died = error.sent and await self._places.has_died(
-                        passage.target.name, passage.load, error.kind, passage.exchange
-                    )
-                    again = not error.sent or route.retry
-                    failure = explain_failure(passage.exchange, error, died)
-                    self.report(passage, blame_failure(error), was_asked=error.sent)
-                    was_sent = error.sent
-                if again and self._may_go_on(passage) and (self.budget.pay if retrying else self.budget.take)(was_sent):
+                trial = await places.find_trial(name, passage.tried) if places.trials else None
+                self._choose(passage, trial)
+                answer = await self._try(passage, route)
+                has_failed = isinstance(answer, GatewayError)
+                was_sent = not has_failed or passage.exchange.outcome is not Outcome.NOT_REACHED
+                if (
+                    (has_failed or answer.status >= 500) and (route.retry or not was_sent) and self._may_go_on(passage)
+                    and (self.budget.pay if retrying else self.budget.take)(was_sent)
+                ):  # fmt: skip
                     retrying = True
-                    if head is not None:  # else it is told already; nobody will read the body of this one
-                        self.report(passage, passage.target.backend.blame(head.status, b""))
+                    if not has_failed:  # else it is told already; nobody will read the body of this one
+                        self.report(passage, passage.target.backend.blame(answer.status, b""))
                     passage.abandon()
-                elif head is not None:
-                    return head
+                elif isinstance(answer, GatewayError):
+                    raise answer
                 else:
-                    assert failure is not None
-                    raise failure
+                    return answer
         finally:
             if retrying:
                 self.budget.give()
 
-    def _learn(self, passage: Passage, started: float, is_good: bool) -> None:
-        """How long the endpoint took to begin its answer, where that decides who is asked next."""
-        if passage.target.learns and passage.candidate is not None:
+    async def _try(self, passage: Passage, route: Route) -> ResponseHead | GatewayError:
+        """What came of one endpoint; it is noted, and told where it is the endpoint's fault."""
+        exchange, started = passage.exchange, self._now()
+        try:
+            head = await self._attempt(passage, route)
+        except UpstreamError as error:
+            self._note(passage, started, is_good=False)
+            died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind, exchange)
+            failure = explain_failure(exchange, error, died)
+            self.report(passage, blame_failure(error), was_asked=error.sent)
+            return failure
+        self._note(passage, started, is_good=head.status < 500)
+        return head
+
+    def _note(self, passage: Passage, started: float, is_good: bool) -> None:
+        """How an endpoint did; if it was a trial that went well, the supervisor waits to hear of it."""
+        candidate = passage.candidate
+        if candidate is None:
+            return
+        if passage.target.learns:
             now = self._now()
-            passage.candidate.learn(now - started if is_good else max(now - started, PENALTY), now)
+            candidate.learn(now - started if is_good else max(now - started, PENALTY), now)
+        if is_good:
+            candidate.good += 1
+            if passage.is_trial:
+                self._places.report(Observation(passage.target.name, passage.url, True, trial=True))
 
     def report(self, passage: Passage, blame: Blame, was_asked: bool = True) -> None:
         """Tell the supervisor of a failure that is, or may be, the endpoint's."""
@@ -153,27 +164,18 @@ class Forwarder:
             )
             self._places.report(seen)
 
-    def _credit(self, passage: Passage, head: ResponseHead) -> None:
-        """The endpoint has answered; if that was a trial, the supervisor waits for its end."""
-        candidate = passage.candidate
-        if candidate is not None and head.status < 500:
-            candidate.good += 1
-            if passage.is_trial:
-                self._places.report(Observation(passage.target.name, passage.url, True, trial=True))
-
     async def _take_slot(self, passage: Passage) -> None:
         self._places.check_body(passage.exchange, passage.target.name, self._now())
         passage.slotted = True
         slot = await self._places.acquire(passage.exchange, passage.target.name)
         passage.url, passage.load = slot.url, slot.load
 
-    async def _choose(self, passage: Passage) -> None:
-        """Decide for an endpoint; a slot is where it is. Raises GatewayError 1706."""
+    def _choose(self, passage: Passage, trial: str | None) -> None:
+        """Decide for an endpoint, `trial` if it is given; a slot is where it is. Raises GatewayError 1706."""
         target, upstream = passage.target, passage.exchange.upstream
         if target.candidates:
-            url = await self._places.find_trial(target.name, passage.tried) if self._places.trials else None
-            passage.is_trial = url is not None
-            passage.move(self._pick(passage) if url is None else target.candidate(url))
+            passage.is_trial = trial is not None
+            passage.move(self._pick(passage) if trial is None else target.candidate(trial))
         assert upstream is not None
         upstream.endpoint = passage.url
         upstream.load = passage.load
@@ -190,9 +192,7 @@ class Forwarder:
         passage.tried.add(passage.url)
         down = self._places.down_of(passage.target.name)
         is_whole = passage.exchange.request.complete and not passage.is_spent
-        return is_whole and any(
-            c.url not in passage.tried and c.url not in down for c in passage.target.candidates
-        )
+        return is_whole and any(c.url not in passage.tried and c.url not in down for c in passage.target.candidates)
 
     async def _attempt(self, passage: Passage, route: Route) -> ResponseHead:
         """One endpoint. A kept connection that dies without a byte says nothing of the request: once more, afresh."""
