@@ -144,6 +144,16 @@ async def test_blame_knows_its_errors(engine: Engine) -> None:
 
 
 @pytest.mark.llama
+async def test_takes_only_uuids_as_ids_of_requests(engine: Engine) -> None:
+    assert load_backend("tiny", "llama_cpp", PYTHON | {"model": "x"}).wants_uuids
+    url = await find_url(engine)
+    async with httpx.AsyncClient(base_url=url) as client:
+        for named, status in (("mine", 400), ("0" * 32, 200)):
+            asked = await client.post("/v1/chat/completions", json=ask(1), headers={"x-request-id": named})
+            assert asked.status_code == status
+
+
+@pytest.mark.llama
 async def test_comes_back_after_a_request_that_kills_it(engine: Engine) -> None:
     """A grammar that does not parse ends llama.cpp with a segmentation fault."""
     url = await find_url(engine)
