@@ -55,6 +55,7 @@ METRICS = (
     Metric("rejected_total", "counter", "Requests refused; reason is the error's code", ("rule", "reason")),
     Metric("upstream_errors_total", "counter", "Failures of upstreams; reason is the error's code",
            ("backend", "reason")),
+    Metric("fallbacks_total", "counter", "Requests for a model that another one was asked for", ("model", "to")),
     Metric("upstream_seconds", "histogram", "Time from sending to the end of the upstream's answer",
            ("backend",), _SLOW),
     Metric("queue_depth", "gauge", "Requests waiting for a slot", ("backend", "class")),

@@ -67,6 +67,8 @@ class Tally:
             slots[series.completion] += tokens.completion
             if exchange.money is None and exchange.model:
                 self._board.add(self._board.index("unpriced_total", exchange.model_label))
+        if exchange.detour is not None and exchange.detour.has_fallen:
+            self._board.add(self._board.index("fallbacks_total", exchange.model_label, self._label(exchange.model)))
         if exchange.error is not None:
             self._count_error(exchange, backend)
 
@@ -84,10 +86,13 @@ class Tally:
         elif number < 1600:
             self._board.add(self._board.index("rejected_total", exchange.rule, code))
 
+    def _label(self, model: str) -> str:
+        entry = self._registry.find(model) if model else None
+        return entry.label if entry is not None else ""
+
     def _make(self, key: _Key) -> _Series:
         route, model, tier, status, backend = key
-        entry = self._registry.find(model) if model else None
-        label = entry.label if entry is not None else ""
+        label = self._label(model)
         if len(self._series) >= _REMEMBERED:
             self._series.clear()
         index = self._board.index

@@ -212,6 +212,10 @@ class Stage:
         counters = self.supervisor.ledger._book.counters
         return sum(counters.used(name) for name in counters.names() if name[0] == "{consumer:acme}:month")
 
+    def counted(self, *series: str) -> float:
+        """What a counter of the metrics says."""
+        return sum(self._reader.read().get(series, ()))
+
     def inflight(self) -> float:
         return sum(sum(slots) for series, slots in self._reader.read().items() if series[0] == "inflight")
 

@@ -66,6 +66,7 @@ async def test_each_condition_falls_back_where_it_is_named(stage: Stage, answer:
     row = await stage.row()
     assert (row.opened.model_asked, row.opened.model, row.opened.backend, row.opened.endpoint) == ("a", "b", "b", b)
     assert (row.outcome, row.status, row.retries, row.error) == ("complete", 200, 1, 0)
+    assert stage.counted("fallbacks_total", "a", "b") == 1.0
 
 
 @pytest.mark.parametrize(
