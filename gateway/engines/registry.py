@@ -80,6 +80,11 @@ class Engines:
         await asyncio.gather(*(slots.engine.stop() for _, slots in self._all()))
         await self._prober.close()
 
+    def take(self, writer: str, ask: Acquire) -> Slot | None:
+        """A slot, if there is one at once."""
+        slots = self._current.get(ask.backend)
+        return slots.take(writer, ask) if slots is not None else None
+
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
         slots = next(self._named(ask.backend), None)
         if slots is None:
@@ -164,6 +169,14 @@ class Engines:
                 fact: all_[fact] for fact in _TOLD
             }
         return told
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: the budget of all engines together, 0 for none, and what those that are not gone count with."""
+        rooms = [slots.room for _, slots in self._all()]
+        return {
+            "budget": self._lodging.budget,
+            "taken": sum(room.terms.memory for room in rooms if room.engine.is_resident),
+        }
 
     def lines(self, backend: str, count: int) -> list[str]:
         """The last lines that an engine has printed, the oldest first."""

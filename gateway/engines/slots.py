@@ -44,15 +44,23 @@ class Slots:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def take(self, writer: str, ask: Acquire) -> Slot | None:
+        """A slot, if there is one at once: most requests need no task of their own."""
+        run = self.engine.run
+        if run is None or not (self.admission.is_free and self._serves()):
+            return None
+        ticket = Ticket(writer, ask.request)
+        self._idle.clear()
+        self.room.users.add(ticket)
+        self.admission.ask(ticket, self._clock(), _claim(ask))
+        return self._hand_out(ticket, run)
+
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
         """Failed: 1108, 1707 to 1709, 1714, 1716, 1802 or 1808, or without a number for who left meanwhile."""
-        ticket, run = Ticket(writer, ask.request), self.engine.run
-        serves = run is not None and self.room.is_open and self.engine.condition.state.serves
+        if (taken := self.take(writer, ask)) is not None:
+            return taken
+        ticket, serves = Ticket(writer, ask.request), self._serves()
         self._idle.clear()
-        if run is not None and serves and self.admission.is_free:
-            self.room.users.add(ticket)
-            self.admission.ask(ticket, self._clock(), _claim(ask))
-            return self._hand_out(ticket, run)
         is_full = not serves and len(self._asking) >= self.admission.bound + self.admission.slots
         if is_full and not self._send_away(_claim(ask)):
             return tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
@@ -65,7 +73,7 @@ class Slots:
 
     def foresee(self, may_load: bool = True, may_evict: bool = False, claim: Claim = PLAIN) -> Failed | None:
         """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
-        if not (self.room.is_open and self.engine.run is not None and self.engine.condition.state.serves):
+        if not self._serves():
             try:
                 self.engine.refuse_failed()
             except GatewayError as error:
@@ -205,6 +213,10 @@ class Slots:
         self.room.leave(ticket)
         self._serve_next()
         self._notice_idle()
+
+    def _serves(self) -> bool:
+        """Whether the engine answers now, and stays."""
+        return self.room.is_open and self.engine.run is not None and self.engine.condition.state.serves
 
     def _notice_idle(self) -> None:
         if not (self._asking or self._loads):

@@ -97,7 +97,7 @@ class Desk:
             case AuthorityState():
                 return self.authority.change(worker.name, message.up)
             case Acquire():
-                return self._engines.acquire(worker.name, message)
+                return self._engines.take(worker.name, message) or self._engines.acquire(worker.name, message)
             case Release():
                 self._engines.release(worker.name, message)
             case Gone():
