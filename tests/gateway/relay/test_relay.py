@@ -242,7 +242,7 @@ async def test_a_stream_that_breaks_never_looks_whole(stage: Stage, broken: str)
 
 
 async def test_an_error_inside_a_stream_is_passed_on_and_noted(stage: Stage) -> None:
-    error = b'data: {"error":{"message":"out of memory"}}\n\n'
+    error = b'data: {"error":{"message":"out of memory","type":"server_error"}}\n\n'
     await stage.start(document(await stage.upstream(chunked(DELTA, error))))
     answered = await stage.ask(body=STREAM)
     assert answered.body == DELTA + error, "one error is enough"
