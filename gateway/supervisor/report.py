@@ -44,6 +44,7 @@ class Report:
             "ledger": self._desk.authority.describe(),
             "control": self._controller.describe(),
             "engines": self._engines.describe(),
+            "memory": self._engines.memory(),
             "endpoints_down": self.endpoints.states().down if self.endpoints is not None else {},
             "unsettled": sorted(self._desk.unsettled),
         }

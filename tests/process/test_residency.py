@@ -194,6 +194,7 @@ async def test_preload_pin_and_reload() -> None:
         for model in ("b", "c", "b"):
             assert verdict(await ask(gateway, model, "enterprise")) == 200
         assert loaded(gateway) == {"a", "b"}, "the pinned stays"
+        assert gateway.status()["memory"] == {"budget": 2_500_000_000, "taken": 2_000_000_000}
         document["backends"]["c"]["echo"] = {"models": ["other"]}
         gateway.reload(document)
         assert loaded(gateway) == {"a", "b"}
