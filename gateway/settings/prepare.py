@@ -1,5 +1,7 @@
 """A configuration file made ready to be served: loaded, checked, and with its demo keys."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway.settings.check import find_problems
@@ -19,15 +21,17 @@ class Prepared(msgspec.Struct, frozen=True):
     demo_keys: dict[str, str]
 
 
-def prepare(path: str) -> Prepared:
-    """What start and reload do with the file at `path`.
+def prepare(path: str, approve: Callable[[Config], None] = lambda _: None) -> Prepared:
+    """What start and reload do with the file at `path`. `approve` may refuse it, before anything is written.
 
-    Raises ConfigError with everything that is wrong, and OSError when the demo keys cannot be kept.
+    Raises ConfigError with everything that is wrong, what `approve` raises, and OSError when the demo keys cannot be
+    kept.
     """
     document = read(path)
     config = build(document)
     problems = find_problems(config, document)
     if any(problem.level == "error" for problem in problems):
         raise ConfigError(problems)
+    approve(config)
     config, keys = add_demo_keys(config) if config.demo else (config, {})
     return Prepared(hash_keys(write_out_overrides(config)), tuple(problems), keys)

@@ -124,8 +124,7 @@ class Supervisor:
         """Serve the file as it stands now. Whatever is wrong changes nothing and is said."""
         async with self._reloading:
             try:
-                config = (await asyncio.to_thread(prepare, self._path)).config
-                self._refuse_lasting(config)
+                config = (await asyncio.to_thread(prepare, self._path, self._refuse_lasting)).config
                 generation = self._prepare(config)
                 await generation.start()
             except (ConfigError, OSError, ChildFailed) as error:

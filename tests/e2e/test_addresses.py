@@ -41,9 +41,7 @@ def _issue(folder: Path, name: str, *names: str) -> dict[str, str]:
     pem = serialization.Encoding.PEM
     files = {"cert": folder / f"{name}.crt", "key": folder / f"{name}.key"}
     files["cert"].write_bytes(certificate.public_bytes(pem))
-    files["key"].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    files["key"].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return {part: str(path) for part, path in files.items()}
 
 

@@ -1,6 +1,5 @@
 """One spelling of every path, whole segments, listed methods (S30-S33)."""
 
-
 import pytest
 
 from tests.e2e.scene import KEYS

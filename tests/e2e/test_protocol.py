@@ -48,9 +48,7 @@ def test_a_body_that_is_passed_on_is_invited_too(site: Gateway) -> None:
     ("path", "key", "length", "number"),
     [(CHAT, "unknown-key", 10, 1002), ("/echo/small", KEY, 200_000, 1208), ("/nothing", KEY, 10, 1301)],
 )
-def test_a_request_that_is_refused_never_uploads(
-    site: Gateway, path: str, key: str, length: int, number: int
-) -> None:
+def test_a_request_that_is_refused_never_uploads(site: Gateway, path: str, key: str, length: int, number: int) -> None:
     with Line(site.address) as line:
         _expect(line, path, key, length)
         answer = line.read("POST")
