@@ -59,7 +59,7 @@ class Engines:
 
         Requests for an engine that is replaced wait for the new one. `memory` is bytes for all engines, 0 for no bound.
         """
-        self._lodging.budget = memory
+        self._lodging.budget = int(memory)  # a plain one: it is told over the link
         for name in sorted(self._plans.keys() | plans.keys()):
             old, new = self._plans.get(name), plans.get(name)
             if old is None or new is None or new.needs_restart(old):
