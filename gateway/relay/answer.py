@@ -159,7 +159,7 @@ class Answer:
     def delivered(self) -> int:
         """An estimate of the tokens handed to the client: events of a stream, else a quarter of the bytes."""
         if self.events is not None:
-            return self.events.events
+            return max(0, self.events.events)
         return (self.exchange.sent + self._pending + 3) // 4
 
     def _send(self, data: bytes) -> None:

@@ -19,6 +19,7 @@ _blank_line = re.compile(rb"\r?\n\r?\n")
 _UNFINISHED = (b":null", b": null")
 _PIECES = (".delta", "_block_delta")
 _FAILED = frozenset(("error", "response.failed"))
+_has_text = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments|name)": ?"[^"]').search
 _find_type = re.compile(rb'data: ?\{"type": ?"([a-z_.]+)"').search
 
 
@@ -59,7 +60,7 @@ class EventStream:
         self._strip = strip
         self._held = b""
         self._timings: Any = None  # of the last event that has them
-        self.events = 0  # whole events handed on
+        self.events = 0  # whole events handed on, but for a first and a last one without text
         self.speaks = False  # it is a stream of this kind
         self.finished = False  # a finish_reason was seen
         self.done = False  # the end marker was seen
@@ -109,10 +110,12 @@ class EventStream:
         """Note what can be told without looking at single events; whether the choices end here."""
         if not self.speaks and b'"choices"' in data:
             self.speaks = True
+            self.events -= not _has_text(_blank_line.split(data, 1)[0])  # it says who speaks
         at = data.rfind(b'"finish_reason"')
         if at < 0 or data.startswith(_UNFINISHED, at + 15):
             return False
         self.finished = True
+        self.events -= not _has_text(data[max(0, data.rfind(b"data:", 0, at)) :])  # it says why the choice ends
         return True
 
     def _hold_from(self, end: int, data: bytes) -> bytes:

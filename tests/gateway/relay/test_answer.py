@@ -14,7 +14,7 @@ from gateway.relay.chain import Chain
 from gateway.relay.dialect.kind import CHAT
 from gateway.usage import Usage
 
-DELTA = b'data: {"choices":[{"delta":{}}]}\n\n'
+DELTA = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 

@@ -99,9 +99,9 @@ def test_the_usage_chunk_goes_only_if_nobody_asked(
 
 
 TOLD = {  # prompt, completion, cached, events that bring a piece
-    "chat": (CHAT, 19, 3, 7, 5),
-    "llama_server": (CHAT, 19, 3, 7, 5),
-    "completions": (COMPLETIONS, 5, 3, 0, 4),
+    "chat": (CHAT, 19, 3, 7, 3),
+    "llama_server": (CHAT, 19, 3, 7, 3),
+    "completions": (COMPLETIONS, 5, 3, 0, 3),
     "responses": (RESPONSES, 37, 11, 16, 3),
     "messages": (MESSAGES, 35, 15, 8, 2),
     "transcription": (AUDIO, 14, 45, 0, 3),
