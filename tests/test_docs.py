@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import textwrap
+import tomllib
 import types
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
@@ -15,6 +16,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from gateway.cli import tollkeeper
 from gateway.cli.errors import markdown_table
@@ -142,3 +145,16 @@ def examples(module: object) -> dict[str, Any]:
     data, problems = write_out(found)
     assert problems == []
     return data
+
+
+def test_s60_the_image_is_made_of_pinned_and_hashed_packages() -> None:
+    """Each dependency of the project stands in the lock, in a version that the project allows, with its hashes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    pinned = dict(re.findall(r"(?m)^([\w.-]+)(?:\[[^]]*\])?==(\S+)[^\\\n]*\\\n    --hash=sha256:[0-9a-f]{64}", lock))
+    assert len(pinned) == len(re.findall(r"(?m)^[\w.-]+(?:\[[^]]*\])?==", lock)), "a package without a hash"
+    versions = {canonicalize_name(name): version for name, version in pinned.items()}
+    for needed in map(Requirement, project["dependencies"]):
+        assert needed.specifier.contains(versions[canonicalize_name(needed.name)]), needed
+    aiohttp = next(needed for needed in map(Requirement, project["dependencies"]) if needed.name == "aiohttp")
+    assert not aiohttp.specifier.contains("3.14.2"), "its advisories of 2026 are mended in 3.14.3"

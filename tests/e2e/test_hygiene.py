@@ -1,6 +1,7 @@
-"""Which headers cross the gateway, and what they say of whom (S22-S29)."""
+"""What crosses the gateway and what it says of whom: headers (S22-S29), addresses (S34), labels (S55), errors (S57)."""
 
 import json
+import socket
 
 import pytest
 
@@ -134,6 +135,38 @@ def test_s29_a_huge_head_is_refused(site: Gateway) -> None:
     assert (answer.status, answer.error) == (431, 1206)
     answer = ask_raw(site, "GET /echo/x HTTP/1.1\nHost: test\n" + "X-A: 1\n" * 200)
     assert (answer.status, answer.error) == (431, 1206)
+
+
+_FIELDS = ("api_base", "base_url", "api_key", "file_url", "custom_llm_provider", "endpoint", "proxy", "host")
+_HEADERS = ("X-Portkey-Custom-Host", "X-Custom-Host", "X-Forwarded-Host", "X-Original-URL", "X-Base-Url")
+
+
+@pytest.mark.parametrize("path", [CHAT, "/echo/x", "/plain/ok"])
+def test_s34_nothing_that_a_client_says_steers_the_connection(site: Gateway, origin: Origin, path: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as canary:
+        canary.settimeout(0.2)
+        there = f"http://127.0.0.1:{canary.getsockname()[1]}"
+        wishes = {**dict.fromkeys(_FIELDS, there), "extra_headers": {"Host": there}, "metadata": {"base_url": there}}
+        body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}], **wishes}
+        headers = bearer(KEY, **dict.fromkeys(_HEADERS, there))
+        assert ask(site, "POST", f"{path}?base_url={there}", headers, json.dumps(body).encode()).status in (200, 404)
+        with pytest.raises(TimeoutError):
+            canary.accept()
+
+
+def test_s55_names_that_clients_make_up_are_no_labels(site: Gateway) -> None:
+    def ask_about(turn: int) -> None:
+        body = {"model": f"made-up-{turn}", "messages": [], "user": f"somebody-{turn}"}
+        ask(site, "POST", CHAT, bearer(KEY), json.dumps(body).encode())
+        ask(site, "GET", f"/nowhere/{turn}", bearer(f"tk_wrong_{turn}", **{"User-Agent": f"agent-{turn}"}))
+
+    ask_about(0)
+    before = site.metrics().keys()
+    for turn in range(1, 100):
+        ask_about(turn)
+    after = site.metrics().keys()
+    assert after == before
+    assert not [name for name in after if "made-up" in name or "nowhere" in name or KEY in name]
 
 
 def test_s57_errors_do_not_repeat_what_came(site: Gateway) -> None:

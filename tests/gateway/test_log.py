@@ -21,7 +21,7 @@ def test_a_line_is_made_of_pairs() -> None:
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x00", "\x7f", "\x85", "\u2028", "\u202e", "\udcff"])
-def test_control_characters_are_escaped(character: str) -> None:
+def test_s58_control_characters_are_escaped(character: str) -> None:
     text = line(f"a{character}b")
     assert character not in text
     assert text.isprintable()

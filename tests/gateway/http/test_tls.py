@@ -100,7 +100,7 @@ async def test_a_refusal_over_tls(site: Site, authority: Authority) -> None:
     client.close()
 
 
-async def test_old_tls_is_refused(site: Site, authority: Authority) -> None:
+async def test_s61_old_tls_is_refused(site: Site, authority: Authority) -> None:
     _, port = await site.serve(hello, tls=server_context([authority.issue("localhost")]))
     with pytest.warns(DeprecationWarning):
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -112,7 +112,7 @@ async def test_old_tls_is_refused(site: Site, authority: Authority) -> None:
         await site.client(port, ssl=old, server_hostname="localhost")
 
 
-async def test_the_certificate_is_chosen_by_name(site: Site, authority: Authority) -> None:
+async def test_s61_the_certificate_is_chosen_by_name(site: Site, authority: Authority) -> None:
     files = [
         authority.issue("default.example", serial=101),
         authority.issue("a.example", "a.example", "b.example", serial=102),
@@ -127,7 +127,7 @@ async def test_the_certificate_is_chosen_by_name(site: Site, authority: Authorit
         assert await serial_of(port, name, authority) == serial, name
 
 
-async def test_changed_files_are_used_for_new_handshakes(
+async def test_s61_changed_files_are_used_for_new_handshakes(
     site: Site, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = authority.issue("renewed.example", serial=201)

@@ -59,7 +59,7 @@ def test_a_form_is_read_the_same_however_it_is_cut(data: st.DataObject) -> None:
     assert (model_of(form), form.stream, form.model) == ("whisper-1", True, read(body).model)
 
 
-def test_no_more_of_a_form_is_kept_than_must_be() -> None:
+def test_s42_no_more_of_a_form_is_kept_than_must_be() -> None:
     reader = FormReader(TYPE)
     for piece in (MODEL, FILE, *[secrets.token_bytes(10_000)] * 100):
         reader.feed(piece)
@@ -119,7 +119,7 @@ def test_what_clients_send_is_read() -> None:
         (b"multipart/form-data; boundary=" + b"b" * 71, MODEL + END, 1222),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(kind: bytes, body: bytes, number: int) -> None:
+def test_s42_what_could_be_read_in_two_ways_is_refused(kind: bytes, body: bytes, number: int) -> None:
     with pytest.raises(GatewayError) as caught:
         read_form(kind, body)
     assert caught.value.number == number
