@@ -155,7 +155,7 @@ async def test_tokens_and_money_are_exact(tmp_path: Path, kills: int, authority:
     (tmp_path / "gateway").mkdir()
     with ExitStack() as stack:
         server = stack.enter_context(running_redis()) if authority == "redis" else None
-        seen = await count_all(tmp_path, 160, kills, server)
+        seen = await count_all(tmp_path, 200, kills, server)
     wanted = {"complete", "left", "broken", "upstream_rejected", "upstream_failed"}
     assert wanted <= seen.keys() or kills, seen
 
