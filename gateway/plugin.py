@@ -196,10 +196,10 @@ class BasePlugin(Generic[S]):
     `needs`: "body" when `access` reads `exchange.body` or `exchange.fields`; the body is read when the first such
     plugin is reached. "model" when it reads `exchange.model` or `exchange.cost`: then the body is read only on routes
     that lead to models. `buffers`: `response` gets the whole body, bounded by `limits.answer`; but no stream of events
-    (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the
-    plugin sets `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one.
-    `binds_body`: it may set `exchange.body_digest`, and the core, as soon as the caller is known, reads the body and
-    refuses another one. `authorizes`: it refuses callers whose role lacks `exchange.permission`. `place`: where in a chain it belongs, of
+    (`reply.is_stream`) is ever held, there `response` sees the head alone. `authenticates`: the plugin sets
+    `exchange.credential`; it abstains when its kind of credential is absent and refuses a bad one. `binds_body`: it may
+    set `exchange.body_digest`, and the core, as soon as the caller is known, reads the body and refuses another one.
+    `authorizes`: it refuses callers whose role lacks `exchange.permission`. `place`: where in a chain it belongs, of
     which `tollkeeper check` reminds; empty: anywhere, or as the two before say. The places in their order are `edge`
     (answers those who carry no credential), `shape` (refuses requests for what they are), and then `charge` (takes
     units) and `answer` (may answer in a server's place).
