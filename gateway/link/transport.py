@@ -124,7 +124,7 @@ class Link(asyncio.Protocol):
         if isinstance(answer, Awaitable):
             spawn(self._answer(call, answer), f"link {type(message).__name__}")
         elif call > 0:
-            self._send(-call, answer if answer is not None else Done())
+            self._reply(call, answer)
 
     async def _answer(self, call: int, answer: Awaitable[Any]) -> None:
         try:
@@ -134,7 +134,14 @@ class Link(asyncio.Protocol):
                 raise
             result = _describe(error)
         if call > 0 and not self.closed:
-            self._send(-call, result if result is not None else Done())
+            self._reply(call, result)
+
+    def _reply(self, call: int, answer: Any) -> None:
+        try:
+            self._send(-call, answer if answer is not None else Done())
+        except (TypeError, ValueError, OverflowError) as error:  # plain data that is not plain: nobody shall wait for it
+            _log.exception("an answer cannot be sent")
+            self._send(-call, _describe(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True

@@ -114,6 +114,18 @@ async def test_what_fails_there_is_told_here(pair: Pair, caplog: pytest.LogCaptu
     assert len(logged) == 2 and all("Command" in record.getMessage() for record in logged)
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_answer_that_cannot_be_encoded_is_a_failure(later: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def answer() -> Done:
+        return Done(object())
+
+    pair = await Pair().connect(lambda _: answer() if later else Done(object()))
+    assert isinstance(await pair.ours.call(Ready()), Failed)
+    assert "cannot be sent" in caplog.text
+    assert not pair.ours.closed
+    await pair.part()
+
+
 async def test_a_push_that_fails_later_is_logged(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     async def fail(_: Any) -> None:
         raise OSError("nobody hears this")
