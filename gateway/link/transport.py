@@ -139,7 +139,7 @@ class Link(asyncio.Protocol):
     def _reply(self, call: int, answer: Any) -> None:
         try:
             self._send(-call, answer if answer is not None else Done())
-        except (TypeError, ValueError, OverflowError) as error:  # plain data that is not plain: nobody shall wait for it
+        except (TypeError, ValueError, OverflowError) as error:  # not plain data: nobody shall wait for it
             _log.exception("an answer cannot be sent")
             self._send(-call, _describe(error))
 
