@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.backend import Launch
+from gateway.engines.effort import Effort
 from gateway.engines.listener import find_foreigner
 from gateway.engines.run import Run
 from gateway.engines.states import Answered, Event, Missed, State, Unusable
@@ -13,7 +14,7 @@ from gateway.tasks import spawn
 if TYPE_CHECKING:
     import aiohttp
 
-_PAUSE = 5.0  # seconds between two probes of an engine that is ready
+_PAUSE = 3.0  # seconds between two probes of an engine that is ready
 _SUSPECT_PAUSE = 1.0
 _STARTING_PAUSE = (0.03, 0.08)  # the first, the longest: so late at most is a request that waits for the start
 _PATIENCE = 4.0  # seconds that a probe waits for its answer
@@ -49,8 +50,9 @@ class Prober:
 class Watch:
     """Watches one run of an engine."""
 
-    def __init__(self, run: Run, plan: Launch, headers: Mapping[str, str], prober: Prober) -> None:
+    def __init__(self, run: Run, plan: Launch, headers: Mapping[str, str], prober: Prober, effort: Effort) -> None:
         self._run = run
+        self._effort = effort
         self._plan = plan
         self._headers = headers
         self._prober = prober
@@ -86,6 +88,9 @@ class Watch:
         trial = self._plan.trial if state is State.STARTING else ""
         status = await self._prober.ask(f"http://127.0.0.1:{self._run.port}{path}", self._headers, trial)
         if 200 <= status < 300:
+            self._effort.forget()
+            return Answered()
+        if not status and state.serves and await self._effort.is_seen():
             return Answered()
         return Unusable(f"answered its first request with {status}") if trial and status else Missed()
 

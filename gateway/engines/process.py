@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.backend import AnyBackend
+from gateway.engines.effort import Effort
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
 from gateway.engines.output import Output
@@ -53,6 +54,7 @@ class Engine:
         self.restarts: Counter[str] = Counter()
         self.load_seconds = 0.0  # of the last start
         self.on_end: Callable[[str], None] = lambda load: None
+        self.progressed: Callable[[], float | None] = lambda: None  # when a request was finished; None: it has none
         self._backend = backend
         self._site = site
         self._on_change = on_change
@@ -217,7 +219,8 @@ class Engine:
         if run.pid:
             self._ration.apply(run.pid)
         run.over.add_done_callback(lambda over: self._tell(Exited(over.result(), random.random()), run))
-        watch = Watch(run, plan, self._backend.request_headers(), self._site.prober)
+        effort = Effort(run.pid, lambda: self.progressed())
+        watch = Watch(run, plan, self._backend.request_headers(), self._site.prober, effort)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
 
     def _tell(self, event: Event, run: Run | None) -> None:

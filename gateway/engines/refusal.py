@@ -4,6 +4,7 @@ import math
 
 from gateway.engines.admission import Claim, Outlook
 from gateway.errors import GatewayError
+from gateway.link import Failed
 
 
 def queue_is_full(waiting: int, claim: Claim, outlook: Outlook) -> GatewayError:
@@ -21,6 +22,11 @@ def waited_too_long(claim: Claim, outlook: Outlook, waited: float) -> GatewayErr
     """1802: no slot was free in time."""
     message = f"The request waited {waited:.3g} s for a free slot of the model; {outlook.ahead} were still ahead of it."
     return _refuse(1802, message, claim, outlook, waited)
+
+
+def tell(error: GatewayError) -> Failed:
+    """The error as it travels on the link."""
+    return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)), dict(error.details))
 
 
 def _refuse(number: int, message: str, claim: Claim, outlook: Outlook, waited: float = 0.0) -> GatewayError:

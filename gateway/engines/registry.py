@@ -14,8 +14,9 @@ from gateway.engines.lodging import Lodging, Room
 from gateway.engines.plan import Planned
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
+from gateway.engines.refusal import tell
 from gateway.engines.residency import Demand
-from gateway.engines.slots import Slots, tell
+from gateway.engines.slots import Slots
 from gateway.engines.states import tell_life
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Done, Failed, Gone, Release, Slot
@@ -214,7 +215,7 @@ class Engines:
     def _make(self, plan: Planned) -> Slots:
         engine = Engine(plan.backend, self._site, self._note_change, plan.ration)
         slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
-        engine.on_end = slots.end_run
+        engine.on_end, engine.progressed = slots.end_run, slots.progressed
         return slots
 
     def _preload(self, room: Room) -> None:

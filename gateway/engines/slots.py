@@ -8,7 +8,7 @@ from typing import Any
 from gateway.engines.admission import PLAIN, Admission, Claim, Full, Outlook, Ticket
 from gateway.engines.aftermath import Aftermath, outlast
 from gateway.engines.lodging import Room
-from gateway.engines.refusal import crowded_out, queue_is_full, waited_too_long
+from gateway.engines.refusal import crowded_out, queue_is_full, tell, waited_too_long
 from gateway.engines.residency import Demand
 from gateway.engines.run import Run
 from gateway.errors import GatewayError
@@ -17,7 +17,6 @@ from gateway.priority import PRIORITIES
 from gateway.tasks import spawn
 
 _PLAIN = Aftermath()
-
 _log = logging.getLogger("tollkeeper.engines")
 
 
@@ -41,6 +40,7 @@ class Slots:
         self._loads: dict[Ticket, str] = {}  # of the slots that were handed out
         self._lingering: set[Ticket] = set()  # of them those whose engine works for nobody
         self._clock = asyncio.get_running_loop().time
+        self._progressed = 0.0  # when a request was last finished that the engine had answered
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -89,6 +89,8 @@ class Slots:
     def release(self, writer: str, release: Release) -> None:
         """Give a slot back, or leave the queue."""
         ticket = Ticket(writer, release.request)
+        if release.progress:
+            self._progressed = self._clock()
         self.abandoned += not release.progress and ticket in self._loads
         if release.lingers and ticket in self._loads and ticket not in self._lingering:
             self._lingering.add(ticket)
@@ -107,6 +109,10 @@ class Slots:
                 await run.over
         self._lingering.discard(ticket)
         self._leave(ticket, used)
+
+    def progressed(self) -> float | None:
+        """When a request was last finished that the engine had answered; None while there are none."""
+        return self._progressed if self._loads else None
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""
@@ -242,8 +248,3 @@ class Slots:
 
 def _claim(ask: Acquire) -> Claim:
     return Claim(ask.priority, ask.consumer, ask.tokens)
-
-
-def tell(error: GatewayError) -> Failed:
-    """The error as it travels on the link."""
-    return Failed(error.message, error.number, float(error.headers.get("Retry-After", 0)), dict(error.details))

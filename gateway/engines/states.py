@@ -81,7 +81,7 @@ class Unwant(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A probe was answered as it should be."""
+    """A probe was answered as it should be, or the engine is seen at work on requests."""
 
 
 class Missed(msgspec.Struct, frozen=True):
