@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("--start-delay", type=float, default=0.0)
     parser.add_argument("--exit-after", type=float, help="seconds after it is ready")
     parser.add_argument("--exit-at-once", type=int, help="code, before it is ready")
+    parser.add_argument("--needs", help="a file without which it exits with 3 before it is ready")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--fork-child", action="store_true")
     parser.add_argument("--no-model", action="store_true", help="POST is answered with 404; GET is not")
@@ -27,6 +28,8 @@ def main() -> None:
     print(options.say, flush=True)
     if options.exit_at_once is not None:
         sys.exit(options.exit_at_once)
+    if options.needs and not os.path.exists(options.needs):
+        sys.exit(3)
     time.sleep(options.start_delay)
     serve(options.address, options.port, options.exit_after, options.no_model)
 

@@ -138,6 +138,23 @@ async def test_one_that_fails_gives_its_memory_back(engines: Engines, monkeypatc
     assert engines.describe()["a"]["restarts"] == {"exit": 6}, "the next who wants it does"
 
 
+@pytest.mark.parametrize("preload", [True, False])
+async def test_a_command_tries_at_once_one_that_has_failed(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, preload: bool
+) -> None:
+    monkeypatch.setattr(states, "FIRST_PAUSE", 0.01)
+    mended = tmp_path / "mended"
+    engines.start(plans(lazy("a", f"--needs={mended}", preload=preload, revives=preload)), BUDGET)
+    failed = await acquire(engines, "a")
+    assert isinstance(failed, Failed) and failed.number == 1708
+    mended.touch()
+    again = await acquire(engines, "a", "2")
+    assert isinstance(again, Failed) and again.number == 1708, "a request does not, before its minute is over"
+    loaded = await engines.load("a", 5)
+    assert isinstance(loaded, Done) and loaded.data["status"] == "loaded"
+    assert isinstance(await acquire(engines, "a", "3"), Slot)
+
+
 async def test_a_command_loads_and_unloads(engines: Engines) -> None:
     engines.start(plans(lazy("a"), lazy("b", is_pinned=True, memory=3)), BUDGET)
     for name in ("a", "b", "b"):

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.backend import Launch
 from gateway.engines import probe, process, states
+from gateway.engines.listener import pick_port
 from gateway.engines.process import Engine
 from gateway.engines.states import State
 from gateway.errors import GatewayError
@@ -152,7 +153,16 @@ async def test_hanging_engine_is_killed(start: Start, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("crashes", [10, pytest.param(100, marks=pytest.mark.proof)])
-async def test_crash_loop_leaves_no_zombie(start: Start, monkeypatch: pytest.MonkeyPatch, crashes: int) -> None:
+async def test_f24_a_crash_loop_leaves_no_zombie_and_no_port(
+    start: Start, monkeypatch: pytest.MonkeyPatch, crashes: int
+) -> None:
+    ports: list[int] = []
+
+    def pick() -> int:
+        ports.append(pick_port())
+        return ports[-1]
+
+    monkeypatch.setattr(process, "pick_port", pick)
     monkeypatch.setattr(states, "LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(states, "FALSE_STARTS", 1000)
     engine = start("--exit-after=0.02", "--fork-child")
@@ -161,6 +171,14 @@ async def test_crash_loop_leaves_no_zombie(start: Start, monkeypatch: pytest.Mon
     assert len(zombies) <= 1  # the one that ended just now
     await engine.stop()
     assert not descendants()
+    assert len(ports) >= crashes
+    ours = {port for port in ports if is_taken(port)}
+    assert not ours, "a port that somebody still listens on"
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as probing:
+        return probing.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def test_squatter_on_the_port_is_never_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
