@@ -1,4 +1,4 @@
-"""`tollkeeper models`: which models are loaded; load and unload them; watch; read what their engines print."""
+"""`tollkeeper models`: which models are loaded; load and unload them; watch; read what engines print; fetch models."""
 
 import json
 import time
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.models_pull import cache, pull
 from gateway.cli.option import Place, place_options
 from gateway.cli.session import NotRunning, Refused, ask
 from gateway.cli.table import draw
@@ -17,7 +18,11 @@ _PATIENCE = 50.0  # seconds that a command waits for an engine; the engine goes 
 
 @click.group()
 def models() -> None:
-    """See, load and unload the models of the running gateway."""
+    """See, load and unload the models of the running gateway; fetch new ones."""
+
+
+models.add_command(pull)
+models.add_command(cache)
 
 
 @models.command("list")
