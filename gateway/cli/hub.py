@@ -108,7 +108,7 @@ def fetch(model: str, target: Path, file: HubFile, tell: Callable[[int], None]) 
         return  # another file of the model holds the same
     part = _part(target, file)
     part.parent.mkdir(parents=True, exist_ok=True)
-    with _plain_words(model), part.open("ab") as opened:
+    with _plain_words(model, "; what came is kept, the same command goes on there"), part.open("ab") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -186,6 +186,8 @@ def _describe(model: str, commit: str, name: str) -> HubFile:
     checksum = told.etag or ""
     if len(checksum) not in (40, 64) or not set(checksum) <= set("0123456789abcdef") or told.size is None:
         raise Unavailable(f"the server tells no checksum and size of {name}: it cannot be verified")
+    if told.size > constants.MAX_HTTP_DOWNLOAD_SIZE:  # what the hub gives over plain HTTP
+        raise Unavailable(f"{name} has more than 50 GB: only `hf download` with hf_xet fetches that")
     return HubFile(name, url, told.size, checksum)
 
 
@@ -199,9 +201,8 @@ def _checksum(path: Path, file: HubFile) -> str:
 
 
 @contextmanager
-def _plain_words(model: str) -> Iterator[None]:
-    """Errors of the library, of the network and of the disk as Unavailable."""
-    again = "what came is kept, the same command goes on there"
+def _plain_words(model: str, kept: str = "") -> Iterator[None]:
+    """Errors of the library, of the network and of the disk as Unavailable; `kept` is added where bytes were kept."""
     try:
         yield
     except HFValidationError:
@@ -211,15 +212,15 @@ def _plain_words(model: str) -> Iterator[None]:
     except RepositoryNotFoundError:
         raise Unavailable(f"the hub has no model {model}, or it is private: then set HF_TOKEN") from None
     except HfHubHTTPError as error:
-        raise Unavailable(f"the hub answered {error.response.status_code}; {again}") from None
+        raise Unavailable(f"the hub answered {error.response.status_code}{kept}") from None
     except OfflineModeIsEnabled:
         raise Unavailable("offline: HF_HUB_OFFLINE is set") from None
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise Unavailable(f"offline: {constants.ENDPOINT} cannot be reached; {again}") from None
+        raise Unavailable(f"offline: {constants.ENDPOINT} cannot be reached{kept}") from None
     except httpx.HTTPError as error:
-        raise Unavailable(f"the connection to the hub broke ({type(error).__name__}); {again}") from None
-    except ValueError:  # more than 50 GB (http_get)
-        raise Unavailable("a file of more than 50 GB needs `hf download` with hf_xet") from None
+        raise Unavailable(f"the connection to the hub broke ({type(error).__name__}){kept}") from None
+    except ValueError:
+        raise Unavailable(f"{constants.ENDPOINT} does not answer as a hub does") from None
     except OSError as error:
         reason = "no space is left on the disk" if error.errno == errno.ENOSPC else str(error).partition("\n")[0]
-        raise Unavailable(f"{reason}; {again}") from None
+        raise Unavailable(f"{reason}{kept}") from None

@@ -29,12 +29,17 @@ class Hub:
         self.commit = COMMIT
         self.cuts = self.failures = 0  # how many GETs break off, and how many fail after those
         self.corrupt = False
+        self.speaks = True
+        self.redirects = False  # large files to another host, as the hub does
         self.ranges: list[str] = []
         self.tokens: set[str] = set()
+        self.strangers_tokens: list[str] = []
         self.port = 0
 
     async def describe(self, request: web.Request) -> web.Response:
         self.tokens.add(request.headers.get("Authorization", ""))
+        if not self.speaks:
+            return web.Response(text="<html>", content_type="text/html")
         if request.match_info["id"] != MODEL:
             return web.json_response({"error": "no"}, status=404, headers={"X-Error-Code": "RepoNotFound"})
         siblings = [{"rfilename": name} for name in self.files]
@@ -42,6 +47,12 @@ class Hub:
 
     async def resolve(self, request: web.Request) -> web.StreamResponse:
         body = self.files[request.match_info["file"]]
+        if self.redirects and len(body) > CUT:
+            if request.host.startswith("127."):
+                away = f"http://localhost:{self.port}{request.path}"
+                linked = {"X-Linked-Size": str(len(body)), "X-Linked-ETag": f'"{checksum(body)}"'}
+                return web.Response(status=302, headers={"Location": away, "X-Repo-Commit": self.commit, **linked})
+            self.strangers_tokens.append(request.headers.get("Authorization", ""))
         headers = {
             "X-Repo-Commit": self.commit,
             "X-Linked-Size": str(len(body)),
@@ -205,6 +216,19 @@ def test_what_the_hub_has_not_is_told(hub: Hub, call: Caller) -> None:
     assert "several GGUF files: add :FILE or a pattern, of a-Q4.gguf, a-Q8.gguf" in call("pull", MODEL).stderr
 
 
+def test_the_token_stays_with_the_hub_where_files_lie_elsewhere(hub: Hub, call: Caller) -> None:
+    hub.redirects = True
+    done = call("pull", f"{MODEL}:model.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).read_bytes() == WEIGHTS
+    assert hub.strangers_tokens == [""]
+
+
+def test_a_server_that_is_no_hub_is_told(hub: Hub, call: Caller) -> None:
+    hub.speaks = False
+    assert "does not answer as a hub does" in call("pull", MODEL).stderr
+
+
 def test_offline_is_told(call: Caller) -> None:
     assert "offline: HF_HUB_OFFLINE is set" in call("pull", MODEL, HF_HUB_OFFLINE="1").stderr
     assert (
@@ -215,11 +239,11 @@ def test_offline_is_told(call: Caller) -> None:
 def test_no_space_is_told_before_a_byte_is_fetched(hub: Hub, call: Caller) -> None:
     class Vast(bytes):
         def __len__(self) -> int:
-            return 10**18
+            return 40 * 10**9
 
-    hub.files["model.safetensors"] = Vast()
+    hub.files = {f"{number}.safetensors": Vast() for number in range(1000)}
     done = call("pull", MODEL)
-    assert done.returncode == 1 and "no space in" in done.stderr and "1000000000.00 GB are needed" in done.stderr
+    assert done.returncode == 1 and "no space in" in done.stderr and "40000.00 GB are needed" in done.stderr
     assert hub.ranges == []
 
 
