@@ -38,7 +38,7 @@ class HubSettings(BaseSettings, frozen=True):
             if not self.download:
                 yield (
                     f"the model {self.model} is no folder here, and not in the cache {self.cache}: "
-                    "fetch it with `hf download`, or write `download: true`"
+                    "fetch it with `tollkeeper models pull`, or write `download: true`"
                 )
             return
         try:

@@ -4,7 +4,9 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -30,6 +32,7 @@ class Hub:
         self.cuts = self.failures = 0  # how many GETs break off, and how many fail after those
         self.corrupt = False
         self.speaks = True
+        self.stalls = False  # where it would cut
         self.redirects = False  # large files to another host, as the hub does
         self.ranges: list[str] = []
         self.tokens: set[str] = set()
@@ -76,6 +79,9 @@ class Hub:
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         response = web.StreamResponse(status=206 if start else 200, headers=headers)
         await response.prepare(request)
+        if self.stalls:
+            await response.write(body[start : start + CUT])
+            await asyncio.sleep(60)  # until the client or the test ends it
         if self.cuts:
             self.cuts -= 1
             await response.write(body[start : start + CUT])
@@ -120,6 +126,11 @@ class Caller:
             **os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.port}", "HF_HOME": str(folder / "home"),
             "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_TELEMETRY": "1", "FORCE_COLOR": "1",
         }  # fmt: skip
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*COMMAND, "models", *words], env=self._environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
+        )
 
     def __call__(self, *words: str, typed: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -185,6 +196,24 @@ def test_the_next_command_goes_on_where_one_broke_off(hub: Hub, call: Caller, wo
     assert hub.ranges == [f"bytes={kept}-"] and not parts(call.folder)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 1), (signal.SIGKILL, -signal.SIGKILL)])
+def test_what_came_before_an_interruption_is_kept(hub: Hub, call: Caller, number: signal.Signals, code: int) -> None:
+    hub.stalls = True
+    with call.start("pull", f"{MODEL}:model.safetensors") as process:
+        deadline = time.monotonic() + 20
+        while not any(part.stat().st_size for part in parts(call.cache)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        told = process.communicate(timeout=10)[1]
+    assert process.returncode == code
+    assert ("interrupted; what came is kept" in told) == (number == signal.SIGINT) and "Traceback" not in told
+    hub.stalls = False
+    hub.ranges.clear()
+    assert Path(call("pull", f"{MODEL}:model.safetensors").stdout.strip()).read_bytes() == WEIGHTS
+    assert hub.ranges[0].startswith("bytes=10")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_wrong_checksum_is_refused(hub: Hub, call: Caller, name: str) -> None:
     hub.corrupt = True
@@ -234,6 +263,15 @@ def test_offline_is_told(call: Caller) -> None:
     assert (
         "offline: http://127.0.0.1:1 cannot be reached" in call("pull", MODEL, HF_ENDPOINT="http://127.0.0.1:1").stderr
     )
+
+
+def test_a_file_too_large_for_plain_http_is_told(hub: Hub, call: Caller) -> None:
+    class Vast(bytes):
+        def __len__(self) -> int:
+            return 51 * 10**9
+
+    hub.files["model.safetensors"] = Vast()
+    assert "model.safetensors has more than 50 GB: only `hf download`" in call("pull", MODEL).stderr
 
 
 def test_no_space_is_told_before_a_byte_is_fetched(hub: Hub, call: Caller) -> None:
