@@ -142,7 +142,7 @@ def _place(place: dict[str, Any]) -> Iterator[str]:
         mark = "  <- this one" if endpoint["url"] == place.get("endpoint") else ""
         yield f"  {endpoint['url']}: {endpoint['state']}, {endpoint['inflight']} in flight{mark}"
     if engine := place.get("engine"):
-        slots = f"{engine['in_use']} of {engine['slots']} slots in use, {engine['waiting']} wait"
+        slots = f"{engine['in_use']} of {engine['slots'] or 'any number of'} slots in use, {engine['waiting']} wait"
         if engine.get("expected_wait"):
             slots += f"; in class {engine['class']} behind {engine['ahead']}, about {engine['expected_wait']} s"
         yield f"  engine {engine['state']}: {slots}"
