@@ -32,4 +32,5 @@ def describe(program: str, name: str, settings: Settings, port: int) -> Launch:
     }
     given = {flag: str(value) for flag, value in arguments.items() if value is not None}
     flags = ["--no-webui", "--offline", "--no-slots", *(["--embeddings"] if settings.embedding else [])]
-    return Launch((program, *(part for pair in given.items() for part in pair), *flags))
+    argv = (program, *(part for pair in given.items() for part in pair), *flags)
+    return Launch(argv, key_variable="LLAMA_API_KEY")

@@ -30,7 +30,8 @@ def describe(name: str, settings: Settings, port: int) -> Launch:
     flags = [f"--{name}={value}" for name, value in arguments.items() if value is not None]
     # There is no health path, and /v1/models waits for the model; the page of the documentation waits for nothing.
     # The port is not open before the model is loaded.
-    return Launch((sys.executable, "-P", "-m", "llama_cpp.server", *flags), ready="/docs", alive="/docs")
+    argv = (sys.executable, "-P", "-m", "llama_cpp.server", *flags)
+    return Launch(argv, ready="/docs", alive="/docs", key_variable="API_KEY")
 
 
 def find_missing() -> Iterator[str]:

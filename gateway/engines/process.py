@@ -5,13 +5,14 @@ import logging
 import math
 import os
 import random
+import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.backend import AnyBackend
+from gateway.backend import AnyBackend, Launch
 from gateway.engines.effort import Effort
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
@@ -210,18 +211,31 @@ class Engine:
         try:
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
-            output = Output(path, secrets=find_secrets(plan.environment, self._backend.request_headers()))
+            plan, headers, key = _lock(plan, self._backend.request_headers())
+            output = Output(path, secrets=find_secrets(plan.environment, headers))
             run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
         except OSError as error:
             self._tell(Exited(f"could not be started: {error}", random.random()), None)
             return
-        self.run = run
+        self.run, run.key = run, key
         if run.pid:
             self._ration.apply(run.pid)
         run.over.add_done_callback(lambda over: self._tell(Exited(over.result(), random.random()), run))
         effort = Effort(run.pid, lambda: self.progressed())
-        watch = Watch(run, plan, self._backend.request_headers(), self._site.prober, effort)
+        watch = Watch(run, plan, headers, self._site.prober, effort)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
 
     def _tell(self, event: Event, run: Run | None) -> None:
         self._events.put_nowait((event, run))
+
+
+def _lock(plan: Launch, headers: Mapping[str, str]) -> tuple[Launch, Mapping[str, str], str]:
+    """A start with a new key, the headers that open it, and the key; all as it was where the engine takes none.
+
+    It is told by the environment, which only the engine's user can read: anybody can read arguments.
+    """
+    if not plan.key_variable:
+        return plan, headers, ""
+    key = secrets.token_urlsafe(24)
+    locked = msgspec.structs.replace(plan, environment={**plan.environment, plan.key_variable: key})
+    return locked, {**headers, "Authorization": f"Bearer {key}"}, key

@@ -36,6 +36,7 @@ class Run:
         self.port = port
         self.output = output
         self.pid = 0
+        self.key = ""  # what it asks of whoever sends it a request
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property

@@ -164,7 +164,7 @@ class Slots:
 
     def _hand_out(self, ticket: Ticket, run: Run, queued: float = 0.0, loading: float = 0.0) -> Slot:
         self._loads[ticket] = run.load
-        return Slot(f"http://127.0.0.1:{run.port}", run.load, queued, loading)
+        return Slot(f"http://127.0.0.1:{run.port}", run.load, queued, loading, run.key)
 
     async def _queue(self, ticket: Ticket, claim: Claim, patience: float) -> None:
         asked = self._clock()

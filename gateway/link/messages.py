@@ -75,25 +75,23 @@ class Acquire(Message, frozen=True):
 
 
 class Slot(Message, frozen=True):
-    """A slot and where it is. `load` names the engine's process run; `queued` and `loading` are seconds waited."""
+    """A slot and where it is. `load` is the engine's process run, `key` what it asks for; the others are seconds."""
 
     url: str
     load: str = ""
     queued: float = 0.0
     loading: float = 0.0
+    key: str = ""
 
 
 class Release(Message, frozen=True):
-    """Give a slot back, or leave the queue. `progress` tells whether the engine answered anything.
-
-    `tokens` is what the request took, -1: what was told at first stands. `lingers`: the engine goes on for nobody.
-    """
+    """Give a slot back, or leave the queue."""
 
     backend: str
     request: str
-    progress: bool = False
-    tokens: int = -1
-    lingers: bool = False
+    progress: bool = False  # whether the engine answered anything
+    tokens: int = -1  # what the request took; -1: what was told at first stands
+    lingers: bool = False  # the engine goes on for nobody
 
 
 class Gone(Message, frozen=True):

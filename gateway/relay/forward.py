@@ -169,6 +169,7 @@ class Forwarder:
         passage.slotted = True
         slot = await self._places.acquire(passage.exchange, passage.target.name)
         passage.url, passage.load = slot.url, slot.load
+        passage.target.learn_key(slot.url, slot.key)
 
     def _choose(self, passage: Passage, trial: str | None) -> None:
         """Decide for an endpoint, `trial` if it is given; a slot is where it is. Raises GatewayError 1706."""

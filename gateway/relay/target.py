@@ -42,8 +42,8 @@ class Target:
     """A backend as the worker uses it: its description, its endpoints, and what is known of them here."""
 
     __slots__ = (
-        "_fixed", "_key_of", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity", "learns",
-        "name", "passes",
+        "_fixed", "_key_of", "_keys", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity",
+        "learns", "name", "passes",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: schema.Backend, backend: AnyBackend) -> None:
@@ -56,6 +56,7 @@ class Target:
         self._replaced = frozenset(name for name, _ in extra)
         self._fixed = encode_headers(extra)
         self._origins: dict[str, Origin] = {}
+        self._keys: dict[str, Headers] = {}  # by URL, of engines that ask for one
         self._tls = make_context(backend.tls) if backend.tls is not None else None
         self._pick, self._key_of = _find_policy(backend.balance)
         self.learns = isinstance(self._pick, PowerOfTwo)  # whether anybody asks for the latency of its endpoints
@@ -69,6 +70,13 @@ class Target:
             found = self._origins[url] = Origin.parse(url, self._tls)
         return found
 
+    def learn_key(self, url: str, key: str) -> None:
+        """What the engine at `url` asks of whoever sends it a request, empty for nothing."""
+        if key or self._keys:
+            if len(self._keys) >= _ORIGINS:
+                self._keys.clear()
+            self._keys[url] = [(b"authorization", b"Bearer " + key.encode())] if key else []
+
     def request_head(self, exchange: Exchange, url: str, strip: str, framing: bytes) -> bytes:
         """The head that goes upstream; `framing` is the line that says how long the body is."""
         origin = self.origin(url)
@@ -80,6 +88,8 @@ class Target:
         fields = request_headers(head) if self.passes else _only_content(head)
         if exchange.replaced:
             fields = _replace(fields, exchange.replaced)
+        if key := self._keys.get(url):
+            fields = [field for field in fields if field[0] != b"authorization"] + key
         if self._replaced or (exchange.dialect is not None and head.get(b"accept-encoding") is not None):
             dropped = self._replaced | _READ
             fields = [field for field in fields if field[0] not in dropped]

@@ -37,5 +37,11 @@ async def find_url(engine: Engine) -> str:
     return f"http://127.0.0.1:{(await engine.ensure_ready(60)).port}"
 
 
+def find_key(engine: Engine) -> dict[str, str]:
+    """The headers that this run of a ready engine asks for."""
+    assert engine.run is not None
+    return {"Authorization": f"Bearer {engine.run.key}"} if engine.run.key else {}
+
+
 def ask(tokens: int, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "hello"}], "max_tokens": tokens, "temperature": 0} | fields

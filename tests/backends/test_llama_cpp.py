@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from gateway.backend import Blame
 from gateway.engines.process import Engine
 from gateway.loader import load_backend
-from tests.backends.running import ask, find_url, start_engine
+from tests.backends.running import ask, find_key, find_url, start_engine
 
 PYTHON = {"model": "x.gguf", "server": "python"}
 BACKEND = load_backend("tiny", "llama_cpp", PYTHON)
@@ -101,7 +102,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 @pytest.mark.llama
 async def test_answers(engine: Engine) -> None:
     url = await find_url(engine)
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, default_headers=find_key(engine))
+    async with client:
         asked: Any = ask(12)
         answer = await client.chat.completions.create(model="tiny", **asked)
         text = answer.choices[0].message.content
@@ -119,7 +121,7 @@ async def test_answers_probes_while_it_works(engine: Engine) -> None:
     url = await find_url(engine)
     launch = engine._backend.launch(0)
     assert launch is not None
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, headers=find_key(engine), timeout=30) as client:
         working = asyncio.ensure_future(client.post("/v1/chat/completions", json=ask(1500)))
         await asyncio.sleep(0.2)
         for _ in range(5):
@@ -132,7 +134,7 @@ async def test_answers_probes_while_it_works(engine: Engine) -> None:
 @pytest.mark.llama
 async def test_blame_knows_its_errors(engine: Engine) -> None:
     url = await find_url(engine)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, headers=find_key(engine)) as client:
         for mistake in ({"temperature": "hot"}, {"messages": "no"}, {"messages": [{"role": "wizard", "content": "x"}]}):
             answer = await client.post("/v1/chat/completions", json=ask(1, **mistake))
             assert answer.status_code == 500
@@ -147,7 +149,7 @@ async def test_blame_knows_its_errors(engine: Engine) -> None:
 async def test_takes_only_uuids_as_ids_of_requests(engine: Engine) -> None:
     assert load_backend("tiny", "llama_cpp", PYTHON | {"model": "x"}).wants_uuids
     url = await find_url(engine)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, headers=find_key(engine)) as client:
         for named, status in (("mine", 400), ("0" * 32, 200)):
             asked = await client.post("/v1/chat/completions", json=ask(1), headers={"x-request-id": named})
             assert asked.status_code == status
@@ -157,7 +159,7 @@ async def test_takes_only_uuids_as_ids_of_requests(engine: Engine) -> None:
 async def test_comes_back_after_a_request_that_kills_it(engine: Engine) -> None:
     """A grammar that does not parse ends llama.cpp with a segmentation fault."""
     url = await find_url(engine)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, headers=find_key(engine)) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await client.post("/v1/chat/completions", json=ask(1, grammar="root ::= ((("))
     while engine.condition.state.serves:
@@ -165,3 +167,15 @@ async def test_comes_back_after_a_request_that_kills_it(engine: Engine) -> None:
     assert engine.condition.reason == "was ended by SIGSEGV"
     assert engine.describe()["last_words"]
     assert (await engine.ensure_ready(60)).load == "tiny-2"
+
+
+@pytest.mark.llama
+async def test_s47_nobody_asks_without_the_key_of_this_start(engine: Engine) -> None:
+    async with httpx.AsyncClient(base_url=await find_url(engine)) as client:
+        for headers, status in (({}, 401), ({"authorization": "Bearer any"}, 401), (find_key(engine), 200)):
+            answer = await client.post("/v1/chat/completions", json=ask(1), headers=headers)
+            assert answer.status_code == status
+    run = engine.run
+    assert run is not None and len(run.key) >= 32
+    assert run.key not in " ".join(psutil.Process(run.pid).cmdline())
+    assert run.key not in "\n".join(engine.last_words(200))

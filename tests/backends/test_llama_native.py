@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from backends.llama_cpp import native
 from gateway.backend import Blame
 from gateway.engines.process import Engine
 from gateway.loader import load_backend
-from tests.backends.running import ask, find_url, start_engine
+from tests.backends.running import ask, find_key, find_url, start_engine
 
 
 def test_settings_become_arguments() -> None:
@@ -61,7 +62,8 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 @pytest.mark.llama
 async def test_answers(engine: Engine) -> None:
     url = await find_url(engine)
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, default_headers=find_key(engine))
+    async with client:
         asked: Any = ask(12)
         answer = await client.chat.completions.create(model="tiny", **asked)
         text = answer.choices[0].message.content
@@ -79,7 +81,7 @@ async def test_answers(engine: Engine) -> None:
 
 @pytest.mark.llama
 async def test_works_on_two_requests_at_once_and_answers_probes(engine: Engine) -> None:
-    async with httpx.AsyncClient(base_url=await find_url(engine), timeout=60) as client:
+    async with httpx.AsyncClient(base_url=await find_url(engine), headers=find_key(engine), timeout=60) as client:
         long = asyncio.ensure_future(client.post("/v1/chat/completions", json=ask(1900)))
         await asyncio.sleep(0.2)
         assert (await client.get("/health", timeout=2)).status_code == 200
@@ -92,7 +94,7 @@ async def test_works_on_two_requests_at_once_and_answers_probes(engine: Engine) 
 
 @pytest.mark.llama
 async def test_blame_knows_its_errors(engine: Engine) -> None:
-    async with httpx.AsyncClient(base_url=await find_url(engine)) as client:
+    async with httpx.AsyncClient(base_url=await find_url(engine), headers=find_key(engine)) as client:
         for mistake in ({"temperature": "hot"}, {"messages": "no"}, {"n_discard": -1}, {"grammar": "root ::= ((("}):
             assert (await client.post("/v1/chat/completions", json=ask(1, **mistake))).status_code == 400
         broken = await client.post("/v1/chat/completions", content=b'{"messages": [')
@@ -104,7 +106,7 @@ async def test_blame_knows_its_errors(engine: Engine) -> None:
 @pytest.mark.llama
 async def test_f26_ends_in_time_with_a_request_in_flight(engine: Engine) -> None:
     """SIGTERM alone never ends it then."""
-    async with httpx.AsyncClient(base_url=await find_url(engine), timeout=60) as client:
+    async with httpx.AsyncClient(base_url=await find_url(engine), headers=find_key(engine), timeout=60) as client:
         working = asyncio.ensure_future(client.post("/v1/chat/completions", json=ask(2000)))
         await asyncio.sleep(0.1)
         assert not working.done()
@@ -112,3 +114,15 @@ async def test_f26_ends_in_time_with_a_request_in_flight(engine: Engine) -> None
             await engine.stop()
         with contextlib.suppress(httpx.HTTPError):
             await working
+
+
+@pytest.mark.llama
+async def test_s47_nobody_asks_without_the_key_of_this_start(engine: Engine) -> None:
+    async with httpx.AsyncClient(base_url=await find_url(engine)) as client:
+        for headers, status in (({}, 401), ({"authorization": "Bearer any"}, 401), (find_key(engine), 200)):
+            answer = await client.post("/v1/chat/completions", json=ask(1), headers=headers)
+            assert answer.status_code == status
+    run = engine.run
+    assert run is not None and len(run.key) >= 32
+    assert run.key not in " ".join(psutil.Process(run.pid).cmdline())
+    assert run.key not in "\n".join(engine.last_words(200))

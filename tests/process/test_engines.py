@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai import OpenAI
@@ -245,3 +246,10 @@ def test_no_client_takes_an_engine_from_the_others(gateway: Gateway, client: Ope
 def test_what_is_estimated_of_their_memory(gateway: Gateway, model: str) -> None:
     memory = gateway.status()["engines"][model]["memory"]
     assert 3_000_000 < memory < 50_000_000
+
+
+def test_s47_an_engine_answers_nobody_but_the_gateway(gateway: Gateway, client: OpenAI, model: str) -> None:
+    ask(client, model)
+    engine = gateway.status()["engines"][model]
+    told = httpx.post(f"http://127.0.0.1:{engine['port']}/v1/chat/completions", json={"messages": []}, timeout=10)
+    assert (told.status_code == 401) == (model != "mlx"), "mlx-lm takes no key"

@@ -211,3 +211,20 @@ def test_a_server_that_takes_no_names_of_clients_is_told_ours() -> None:
     assert "x-request-id: shown" in lines(made, to)
     to.backend.wants_uuids = True
     assert f"x-request-id: {made.id}" in lines(made, to)
+
+
+def test_s47_the_key_of_an_engine_takes_the_place_of_any_other() -> None:
+    to, made = target(), exchange("/v1/x", ("Authorization", "Bearer client's"), ("Accept", "a/b"))
+    made.replaced = {b"authorization": b"Bearer theirs"}  # by a plugin: the client's is dropped anyway
+    to.learn_key(URL, "")
+    assert "authorization: Bearer theirs" in lines(made, to)
+    to.learn_key(URL, "first")
+    to.learn_key(URL, "second")
+    told = [line for line in lines(made, to) if line.startswith("authorization")]
+    assert told == ["authorization: Bearer second"] and "accept: a/b" in lines(made, to)
+    assert "authorization: Bearer theirs" in lines(made, to, "http://10.0.0.6:8000"), "of that engine only"
+    for port in range(2000):
+        to.learn_key(f"http://127.0.0.1:{port}", "k")
+    assert len(to._keys) < 2000
+    to.learn_key(URL, "")
+    assert "authorization: Bearer theirs" in lines(made, to)
