@@ -20,7 +20,7 @@ ELSEWHERE, BANNED = "127.0.0.2", "127.0.0.9"
 SECRET = "a-shared-secret-of-more-than-32-bytes"
 JWT = {"keys": [{"kid": "a", "secret": "${JWT_SECRET}"}], "issuer": "https://id.example", "audience": "tollkeeper",
        "algorithms": ["HS256"], "default_tier": "open"}  # fmt: skip
-HMAC = {"credentials": [{"id": "partner", "secret": "${JWT_SECRET}", "consumer": "partner", "tier": "open"}]}
+HMAC = {"window": "15m", "credentials": [{"id": "partner", "secret": "${JWT_SECRET}", "consumer": "partner", "tier": "open"}]}
 HOLDERS: dict[str, dict[str, Any]] = {
     "plain": {"tier": "open"},
     "viewer": {"tier": "open", "role": "viewer"},

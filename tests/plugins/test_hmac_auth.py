@@ -68,6 +68,7 @@ def refuse(number: int, exchange: Exchange, worker: Worker | None = None, **chan
     with pytest.raises(GatewayError) as caught:
         identify(exchange, worker, **changes)
     assert caught.value.number == number, caught.value
+    assert caught.value.body("id"), "its details can be told"
     assert exchange.credential is None or number == 1004
     if caught.value.status == 401:
         assert caught.value.headers["WWW-Authenticate"] == "TK1-HMAC-SHA256"
