@@ -20,7 +20,8 @@ ELSEWHERE, BANNED = "127.0.0.2", "127.0.0.9"
 SECRET = "a-shared-secret-of-more-than-32-bytes"
 JWT = {"keys": [{"kid": "a", "secret": "${JWT_SECRET}"}], "issuer": "https://id.example", "audience": "tollkeeper",
        "algorithms": ["HS256"], "default_tier": "open"}  # fmt: skip
-HMAC = {"window": "15m", "credentials": [{"id": "partner", "secret": "${JWT_SECRET}", "consumer": "partner", "tier": "open"}]}
+SIGNER = {"id": "partner", "secret": "${JWT_SECRET}", "consumer": "partner", "tier": "open"}
+HMAC = {"window": "15m", "credentials": [SIGNER]}  # what is signed now is sent minutes later
 HOLDERS: dict[str, dict[str, Any]] = {
     "plain": {"tier": "open"},
     "viewer": {"tier": "open", "role": "viewer"},
