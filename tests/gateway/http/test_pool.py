@@ -145,9 +145,15 @@ async def test_addresses_are_tried_in_turn(site: Site, monkeypatch: pytest.Monke
 
 
 async def test_ipv6_and_unix(site: Site, tmp_path: object) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await polite(reader, writer)
+        finally:
+            writer.close()  # Python 3.11.2 does not by itself
+
     pool = site.pool()
-    six = await asyncio.start_server(polite, "::1", 0)
-    unix = await asyncio.start_unix_server(polite, f"{tmp_path}/s")
+    six = await asyncio.start_server(serve, "::1", 0)
+    unix = await asyncio.start_unix_server(serve, f"{tmp_path}/s")
     port = six.sockets[0].getsockname()[1]
     for url in (f"http://[::1]:{port}", f"http://localhost6:{port}", f"unix:{tmp_path}/s"):
         if "localhost6" in url:
@@ -156,8 +162,9 @@ async def test_ipv6_and_unix(site: Site, tmp_path: object) -> None:
         connection.send(GET)
         assert (await connection.response()).status == 200
         connection.close()
-    six.close()
-    unix.close()
+    for server in (six, unix):
+        server.close()
+        await server.wait_closed()
     with pytest.raises(ConnectFailed):
         await pool.connect(Origin.parse(f"unix:{tmp_path}/none"), 2.0)
 
