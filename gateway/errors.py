@@ -22,8 +22,8 @@ class GatewayError(Exception):
     """A refusal or failure that the client is told about, by its number in the catalogue.
 
     `message` replaces the catalogue's title where the moment knows more; `param` names the offending field;
-    `details` are machine-readable facts; `headers` go on the answer (`Retry-After`, `WWW-Authenticate`, …) with those
-    of the catalogue's entry, which they replace.
+    `details` are machine-readable facts, made plain where they have a unit of the configuration; `headers` go on the
+    answer (`Retry-After`, `WWW-Authenticate`, …) with those of the catalogue's entry, which they replace.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GatewayError(Exception):
         self.entry = CATALOGUE[number]
         self.message = message or f"{self.entry.title}. {self.entry.cure}"
         self.param = param
-        self.details = details or {}
+        self.details = {name: _make_plain(value) for name, value in details.items()} if details else {}
         self.headers = {**_HEADERS[number], **(headers or {})}
         super().__init__(f"{number} {self.message}")
 
@@ -63,3 +63,8 @@ class GatewayError(Exception):
         }  # fmt: skip
         meta = {"request_id": request_id, "timestamp": stamp, "documentation_url": f"/errors/{self.number}"}
         return {"error": error, "meta": meta}
+
+
+def _make_plain(value: Any) -> Any:
+    """`Seconds`, `Bytes` and their kin as what can be encoded: by their own word for it."""
+    return value.plain() if hasattr(value, "plain") else value

@@ -57,6 +57,6 @@ class Plugin(BasePlugin[Settings]):
 
 
 def _too_large(number: int, what: str, size: int, limit: int) -> GatewayError:
-    details = {"rule": f"size_limit:{what}", "limit": int(limit), "used": size}
+    details = {"rule": f"size_limit:{what}", "limit": limit, "used": size}
     noun = "headers are" if what == "headers" else f"{what} is"
     return GatewayError(number, f"The {noun} larger than {limit} bytes ({size}).", details=details)

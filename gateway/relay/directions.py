@@ -84,7 +84,7 @@ def open_exchange(head: RequestHead, received: float, new_id: Callable[[], str])
 
 def explain_fault(fault: BadRequest) -> GatewayError:
     """What is said of a body that is too large, too slow or broken."""
-    return GatewayError(fault.number, fault.message, details={"limit": int(fault.limit)} if fault.limit else None)
+    return GatewayError(fault.number, fault.message, details={"limit": fault.limit} if fault.limit else None)
 
 
 def no_route(exchange: Exchange, allowed: frozenset[str]) -> GatewayError:

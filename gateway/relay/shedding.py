@@ -26,7 +26,7 @@ class Shedding:
     def __init__(self, threshold: float, tiers: Mapping[str, Tier], running: Sized) -> None:
         self.lag = 0.0
         self.refused: frozenset[str] = frozenset()  # classes
-        self._threshold = float(threshold)  # of plain type, to be told
+        self._threshold = threshold
         self._tiers = tiers
         self._running = running
 

@@ -96,7 +96,7 @@ class Plugin(BasePlugin[Settings]):
             raise GatewayError(1004)
         moment, now, window = int(given["timestamp"]), self._clock.wall(), self.settings.window
         if abs(now - moment) > window:
-            details = {"window": float(window), "now": int(now)}
+            details = {"window": window, "now": int(now)}
             raise GatewayError(1012, details=details, headers=_CHALLENGE)
         secret, credential = self._known.get(given["credential"], (b"nobody's, so that it takes as long", None))
         is_right = compare_digest(digest(secret, _signed(exchange, given), "sha256"), bytes.fromhex(given["signature"]))

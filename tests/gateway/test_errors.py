@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.errors import CATALOGUE, GatewayError
+from gateway.settings.units import Bytes, Rate, Seconds
 
 # The ranges of the catalogue: category, usual status, and the type that OpenAI clients know.
 RANGES = {
@@ -85,3 +86,10 @@ def test_the_time_is_now_where_none_is_given() -> None:
 def test_a_number_must_stand_in_the_catalogue() -> None:
     with pytest.raises(KeyError):
         GatewayError(9999)
+
+
+def test_details_with_a_unit_of_the_configuration_are_told_plainly() -> None:
+    error = GatewayError(
+        1208, details={"limit": Bytes.parse("1MB"), "within": Seconds.parse("2m"), "rate": Rate(5, 60)}
+    )
+    assert json.loads(error.body("id"))["error"]["details"] == {"limit": 1_000_000, "within": 120.0, "rate": "5/min"}
