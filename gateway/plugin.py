@@ -22,13 +22,14 @@ from gateway.edits import JsonEditor, Members, Template, Texts, check_header_nam
 from gateway.exchange import Credential, Exchange, Reply
 from gateway.ledger.lease import Account, Charge, Cost
 from gateway.ledger.limit import Denial, Grant, LedgerDown, Limit, Quota, Rate, Slots, Standing
+from gateway.memory import Memory
 from gateway.networks import Networks
 from gateway.price import compile_price, price_tokens
 from gateway.settings.schema import Cap, Model, Role, Route, Tier
 
 __all__ = [
-    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Cap", "Charge", "Clock", "Cost", "Credential",
-    "Denial", "Directory", "Exchange", "Fetch", "Grant", "JsonEditor", "Ledger", "LedgerDown", "Limit", "Members",
+    "Account", "BasePlugin", "BaseSettings", "Bytes", "Cache", "Cap", "Charge", "Clock", "Cost", "Credential", "Denial",
+    "Directory", "Exchange", "Fetch", "Grant", "JsonEditor", "Ledger", "LedgerDown", "Limit", "Members", "Memory",
     "Meter", "Model", "Networks", "Notify", "Quota", "Rate", "Reply", "Role", "Route", "Seconds", "Secret", "Services",
     "Shared", "Slots", "Spawn", "Standing", "Template", "Texts", "Tier", "check_header_names", "compile_headers",
     "compile_price", "header_safe", "price_tokens",

@@ -18,6 +18,7 @@ from gateway.exchange import Exchange, Reply
 from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead, header_names, read_head
 from gateway.link import Command, Done
+from gateway.memory import MemoryCache
 from gateway.metrics import Board, make_board_file
 from gateway.plugin import Shared
 from gateway.relay.assembly import Assembly, assemble
@@ -26,7 +27,7 @@ from gateway.relay.ids import Ids
 from gateway.relay.places import Places
 from gateway.relay.rehearsal import Draft, PeekingLedger, Rehearsal, Step, rehearse
 from gateway.relay.route import Route
-from gateway.relay.services import MemoryCache, Meter, Services
+from gateway.relay.services import Meter, Services
 from gateway.relay.target import Target, no_endpoint
 from gateway.settings.schema import Config, Headers
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.link import Command, Done, Failed, Forget, Keep, Link, LinkClosed, Notice, Once, Recall
-from gateway.memory import MemoryCache as MemoryCache
+from gateway.memory import MemoryCache
 from gateway.metrics import Board
 from gateway.plugin import Directory, Ledger, Notify, Shared, Spawn
 from gateway.settings.schema import Config, Model, Role, Route, Tier
