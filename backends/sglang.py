@@ -62,8 +62,7 @@ class Backend(BaseBackend[Settings]):
 
     def memory(self) -> int:
         """What the weights and one full context need; of its GPUs it takes `gpu_memory` at once, whatever it needs."""
-        model = self.settings.read()
-        return 0 if model is None else model.memory(self.settings.context or model.context)
+        return self.settings.memory(self.settings.context)
 
     def _find_missing(self) -> Iterator[str]:
         python = self.settings.python

@@ -26,6 +26,11 @@ class HubSettings(BaseSettings, frozen=True):
         except Unfit:
             return None
 
+    def memory(self, context: int | None) -> int:
+        """Bytes that the weights and `context` tokens need (None: the model's own); 0 where it cannot be read."""
+        model = self.read()
+        return 0 if model is None else model.memory(context or model.context)
+
     def environment(self) -> Mapping[str, str]:
         """What keeps an engine from the network, or shows it the cache (docs of huggingface_hub)."""
         cache = os.path.expanduser(self.cache)

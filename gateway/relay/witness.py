@@ -54,30 +54,23 @@ class Witness:
         overhead = max(0.0, now - received - waited - away)
         upstream = exchange.upstream
         status, retries = (upstream.status, max(0, upstream.attempts - 1)) if upstream else (0, 0)
-        self._write(
-            Closed(
-                self._reopen(exchange),
-                self._offset + int(now * 1e6),
-                exchange.status,
-                outcome.label,
-                exchange.error.number if exchange.error is not None else 0,
-                "client" if outcome in _LEFT else "",
-                exchange.rule,
-                exchange.units if outcome.keeps_units else 0,
-                *(tokens.prompt, tokens.completion, tokens.cached, tokens.source),
-                *(status, retries),
-                len(exchange.body) if exchange.body is not None else 0,
-                exchange.sent,
-                *(int(exchange.queued * 1e6), int(exchange.loading * 1e6), int(exchange.connect * 1e6)),
-                int((first - received) * 1e6) if first else 0,
-                int((end - first) * 1e6) if first else 0,
-                int(overhead * 1e6),
-                int((now - received) * 1e6),
-                exchange.money,
-                exchange.cache,
-                _kept(exchange),
-            )
-        )
+        record = Closed(
+            self._reopen(exchange), self._offset + int(now * 1e6), exchange.status, outcome.label,
+            exchange.error.number if exchange.error is not None else 0,
+            "client" if outcome in _LEFT else "",
+            exchange.rule,
+            exchange.units if outcome.keeps_units else 0,
+            tokens.prompt, tokens.completion, tokens.cached, tokens.source, status, retries,
+            len(exchange.body) if exchange.body is not None else 0,
+            exchange.sent,
+            int(exchange.queued * 1e6), int(exchange.loading * 1e6), int(exchange.connect * 1e6),
+            int((first - received) * 1e6) if first else 0,
+            int((end - first) * 1e6) if first else 0,
+            int(overhead * 1e6),
+            int((now - received) * 1e6),
+            exchange.money, exchange.cache, _kept(exchange),
+        )  # fmt: skip
+        self._write(record)
         self._tally.close(exchange, now, first, overhead)
 
     def refused(self, error: GatewayError) -> None:

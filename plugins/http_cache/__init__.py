@@ -63,7 +63,6 @@ class Settings(BaseSettings, frozen=True):
 class Plugin(BasePlugin[Settings]):
     place = "answer"
     buffers = True
-    place = "answer"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -62,7 +62,6 @@ class Settings(BaseSettings, frozen=True):
 class Plugin(BasePlugin[Settings]):
     place = "answer"
     needs = "model"
-    place = "answer"
 
     async def start(self, services: Services) -> None:
         settings, clock = self.settings, services.clock

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
+
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine, Site
@@ -45,3 +48,15 @@ def find_key(engine: Engine) -> dict[str, str]:
 
 def ask(tokens: int, **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "hello"}], "max_tokens": tokens, "temperature": 0} | fields
+
+
+async def check_key(engine: Engine) -> None:
+    """Only who shows the key of this start is answered, and neither processes' lists nor the log show it."""
+    async with httpx.AsyncClient(base_url=await find_url(engine)) as client:
+        for headers, status in (({}, 401), ({"authorization": "Bearer any"}, 401), (find_key(engine), 200)):
+            answer = await client.post("/v1/chat/completions", json=ask(1), headers=headers)
+            assert answer.status_code == status
+    run = engine.run
+    assert run is not None and len(run.key) >= 32
+    assert run.key not in " ".join(psutil.Process(run.pid).cmdline())
+    assert run.key not in "\n".join(engine.last_words(200))
