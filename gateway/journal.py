@@ -51,6 +51,14 @@ class Opened(msgspec.Struct, array_like=True, tag="o", gc=False):
     role: str = ""
     price: str = ""  # USD per million tokens, input/output/cached; empty: not known
     charges: tuple[tuple[str, str, int], ...] = ()  # other month counters: their `exchange.Reserved`
+    operation: str = ""  # the API's dialect: chat, embeddings, …; empty: no call of a model
+    provider: str = ""  # the kind of engine behind the backend
+    session: str = ""  # as the client names it
+    user: str = ""  # the body's `user`
+    tags: str = ""  # sorted, joined by commas
+    trace: str = ""  # W3C trace id, 32 hex digits
+    span: str = ""  # of this request, 16 hex digits
+    parent: str = ""  # the caller's span; empty: the trace begins here
 
 
 class Progress(msgspec.Struct, array_like=True, tag="p", gc=False):
@@ -90,6 +98,7 @@ class Closed(msgspec.Struct, array_like=True, tag="c", gc=False):
     cost_nano: int | None = None  # nano-USD; None: no price is known
     cache: str = ""  # what a cache did: hit, miss, bypass or coalesced
     charges: tuple[tuple[str, str, int], ...] = ()  # as in `opened`, with the milli-units kept
+    finish: str = ""  # why the model stopped, in the words of OpenAI's `finish_reason`
 
 
 class Lost(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -98,7 +107,15 @@ class Lost(msgspec.Struct, array_like=True, tag="l", gc=False):
     records: int
 
 
-Record = Opened | Progress | Closed | Lost
+class Content(msgspec.Struct, array_like=True, tag="t", gc=False):
+    """What was asked and answered, redacted and cut, where the route keeps it. Written before `Closed`."""
+
+    id: str
+    input: str
+    output: str
+
+
+Record = Opened | Progress | Closed | Lost | Content
 
 
 class Journal:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.exchange import Outcome
-from gateway.journal import Closed, Lost, Opened, Progress, Record
+from gateway.journal import Closed, Content, Opened, Progress, Record
 from gateway.price import parse_rates, price_tokens
 
 Row = tuple[Any, ...]
@@ -26,6 +26,7 @@ class Batch(msgspec.Struct):
     closed: list[Row] = []  # (id,) of requests opened by an earlier batch
     usage: Usage = {}
     lost: int = 0  # records that are missing or cannot be read
+    contents: list[Row] = []  # (id, input, output)
 
 
 def plan(data: bytes, writer: str) -> Batch:
@@ -43,6 +44,8 @@ def plan(data: bytes, writer: str) -> Batch:
             opened[record.id] = record
         elif isinstance(record, Progress):
             progress[record.id] = record
+        elif isinstance(record, Content):
+            batch.contents.append((record.id, record.input, record.output))
         else:
             batch.lost += record.records
     for request in opened.values():
@@ -89,14 +92,14 @@ def _settle_lost(closed: Closed) -> None:
     closed.charges = tuple([(key, unit, used.get(unit, reserved)) for key, unit, reserved in opened.charges])
 
 
-def _decode(data: bytes, batch: Batch) -> list[Opened | Progress | Closed | Lost]:
+def _decode(data: bytes, batch: Batch) -> list[Record]:
     try:
         return _decoder.decode_lines(data)
     except msgspec.DecodeError:
         return _decode_one_by_one(data, batch)
 
 
-def _decode_one_by_one(data: bytes, batch: Batch) -> list[Opened | Progress | Closed | Lost]:
+def _decode_one_by_one(data: bytes, batch: Batch) -> list[Record]:
     """A line that cannot be read is what a failing disk left of a record."""
     records = []
     for line in filter(None, data.split(b"\n")):

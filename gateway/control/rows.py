@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import sqlite
 
 from gateway.control.batch import Batch
-from gateway.control.tables import column_names, open_requests, requests, writer_usage
+from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
 
@@ -19,6 +19,7 @@ def _compile(statement: sqlite.Insert) -> str:
 
 _add_units = sqlite.insert(writer_usage)
 _INSERT = _compile(sqlite.insert(requests).on_conflict_do_nothing())
+_CONTENT = _compile(sqlite.insert(contents).on_conflict_do_nothing())
 _OPEN = _compile(sqlite.insert(open_requests).prefix_with("OR REPLACE"))
 _ADD = _compile(
     _add_units.on_conflict_do_update(
@@ -39,6 +40,7 @@ def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
     for statement, rows in (
         (_INSERT, finished),
+        (_CONTENT, batch.contents),
         (_OPEN, batch.opened),
         (_PROGRESS, batch.progress),
         (_CLOSE, batch.closed),

@@ -6,11 +6,11 @@ Times of day are unix microseconds, units milli-units, as in the journal.
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, Table, Text
 
 from gateway.journal import Closed, Opened
 
-REVISION = "0003_access"  # the newest of migrations/versions
+REVISION = "0004_trace"  # the newest of migrations/versions
 
 metadata = MetaData()
 
@@ -36,6 +36,27 @@ requests = Table(  # one row a request: the fields of the journal's two records 
     Column("writer", Text, nullable=False),
 )
 Index("requests_started", requests.c.started)
+
+contents = Table(  # what was asked and answered, where a route keeps it
+    "contents",
+    metadata,
+    Column("id", Text, primary_key=True),  # of the request
+    Column("input", Text, nullable=False),
+    Column("output", Text, nullable=False),
+)
+
+feedback = Table(  # what people or programs think of answers
+    "feedback",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("consumer", Text, nullable=False),  # who says it
+    Column("score", Float, nullable=False),  # 0 to 1
+    Column("label", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+Index("feedback_request", feedback.c.request)
 
 open_requests = Table(  # opened and not yet closed
     "open_requests",
