@@ -1,0 +1,1 @@
+"""Control's HTTP: one table of endpoints, served at two doors."""

@@ -1,0 +1,81 @@
+"""A door: an aiohttp application made of the endpoints that are served there."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+
+from gateway.control.api.call import Call, Caller, Found, Listed
+from gateway.control.api.endpoint import Door, Endpoint
+from gateway.control.api.envelope import render, render_error
+from gateway.control.api.house import House
+from gateway.control.api.reading import LONGEST_BODY, read_body, read_query
+from gateway.errors import GatewayError
+
+Identify = Callable[[web.Request], Caller]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger("tollkeeper.control")
+
+
+def make_application(endpoints: Iterable[Endpoint], door: Door, house: House, identify: Identify) -> web.Application:
+    """`identify` says who calls; it raises GatewayError where nobody may, and is asked before anything else."""
+    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(identify)])
+    for endpoint in endpoints:
+        if door in endpoint.doors:
+            _add(application.router, endpoint, _serve(endpoint, house))
+    return application
+
+
+def _add(router: web.UrlDispatcher, endpoint: Endpoint, handler: Handler) -> None:
+    if endpoint.method == "GET":
+        router.add_get(endpoint.path, handler, allow_head=endpoint.form != "stream")
+    else:
+        router.add_route(endpoint.method, endpoint.path, handler)
+
+
+def _serve(endpoint: Endpoint, house: House) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        began = time.monotonic()
+        caller: Caller = request["caller"]
+        _check_permission(endpoint, caller)
+        query = read_query(endpoint.query, request.query)
+        body = None if endpoint.body is None else await read_body(endpoint.body, request)
+        call: Call[Any, Any] = Call(caller, request.match_info, query, body, house, request)
+        result = await endpoint.handler(call)
+        return render(call, result, began) if isinstance(result, Listed | Found) else result
+
+    return serve
+
+
+def _check_permission(endpoint: Endpoint, caller: Caller) -> None:
+    if endpoint.permissions and not any(caller.may(permission) for permission in endpoint.permissions):
+        wanted = " or ".join(endpoint.permissions)
+        text = f"This asks for {wanted}, which the role {caller.role!r} does not hold. Ask the operator for it."
+        raise GatewayError(1104, text, details={"permission": wanted, "role": caller.role})
+
+
+def _guard(identify: Identify) -> Any:
+    """Who is there, and every failure as an error of the catalogue."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = ""
+        try:
+            request["caller"] = caller = identify(request)
+            request_id = caller.request_id
+            return await handler(request)
+        except GatewayError as error:
+            return render_error(error, request_id)
+        except web.HTTPNotFound:
+            return render_error(GatewayError(1301, "No such address."), request_id)
+        except web.HTTPMethodNotAllowed as error:
+            allow = ", ".join(sorted(error.allowed_methods))
+            return render_error(GatewayError(1207, headers={"Allow": allow}), request_id)
+        except Exception:
+            _log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
+            return render_error(GatewayError(1900), request_id)
+
+    return guard
