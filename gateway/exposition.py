@@ -52,8 +52,10 @@ class Fold:
         return generate_latest(registry)
 
     def collect(self) -> "Iterator[Family]":
-        """What prometheus-client asks of a collector."""
-        sums: Sums = {name: dict(series) for name, series in self._base.items()}
+        """What prometheus-client asks of a collector. What has no labels is there from the start, so that its first
+        increase is seen as one."""
+        sums: Sums = {m.name: {(): [0.0] * m.width} for m in METRICS if not m.labels and m.kind != "gauge"}
+        sums |= {name: dict(series) for name, series in self._base.items()}
         for reader in self._boards.values():
             for (name, *labels), slots in reader.read().items():
                 _add(sums, name, tuple(labels), slots)

@@ -23,7 +23,7 @@ SERIES = 1000  # at most so many of one metric
 _DIRECTORY = 512 * 1024  # bytes, the length included
 _SLOTS = 64 * 1024
 
-_FAST = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05)
+_FAST = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -59,6 +59,7 @@ METRICS = (
     Metric("upstream_seconds", "histogram", "Time from sending to the end of the upstream's answer",
            ("backend",), _SLOW),
     Metric("queue_depth", "gauge", "Requests waiting for a slot", ("backend", "class")),
+    Metric("queue_limit", "gauge", "How many requests may wait for a slot", ("backend",)),
     Metric("queue_seconds", "histogram", "Time waited for a slot", ("backend", "class"), _SLOW),
     Metric("endpoint_up", "gauge", "1 while an endpoint is used", ("backend", "endpoint")),
     Metric("engine_state", "gauge",
@@ -81,7 +82,16 @@ METRICS = (
     Metric("store_up", "gauge", "1 while the trace store takes what is written"),
     Metric("trace_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet"),
     Metric("trace_dropped_total", "counter", "Records that are lost: unwritten or unreadable", ("reason",)),
+    Metric("api_seconds", "histogram", "Time control took for a call of its API, to the answer's head",
+           ("door", "endpoint"), _SLOW),
+    Metric("disk_bytes", "gauge", "Size of the file system that holds the state directory"),
+    Metric("disk_free_bytes", "gauge", "What is free of it"),
+    Metric("certificate_expiry_seconds", "gauge", "Time until a listener's certificate ends, below 0 afterwards",
+           ("certificate",)),
+    Metric("process_memory_bytes", "gauge", "Resident memory; role is supervisor, worker, control or engine",
+           ("role",)),
     Metric("worker_restarts_total", "counter", "Workers started again after they died"),
+    Metric("control_restarts_total", "counter", "Times that control was started again after it died"),
     Metric("loop_stalls_total", "counter", "Times a worker's event loop stood still for more than half a second"),
     Metric("loop_lag_seconds", "gauge", "How late a worker's event loop is, smoothed; the worst one's", peak=True),
     Metric("shed_total", "counter", "Requests refused because a worker's event loop fell behind", ("class",)),

@@ -1,4 +1,4 @@
-"""`python -P -m gateway.control --link FD --alive FD`: started by the supervisor, never by hand."""
+"""`python -P -m gateway.control --link FD --alive FD --metrics FD`: started by the supervisor, never by hand."""
 
 import argparse
 import asyncio
@@ -15,11 +15,12 @@ from gateway.control.app import Control
 from gateway.control.store import StoreError
 from gateway.link import Configure, Failed, Hello, Link, LinkClosed, Ready
 from gateway.log import set_up
+from gateway.metrics import Board
 
 _log = logging.getLogger("tollkeeper.control")
 
 
-async def serve(link_file: int, alive_file: int) -> int:
+async def serve(link_file: int, alive_file: int, board: Board) -> int:
     """Do control's work on an inherited socket until told to stop, or until the supervisor is gone."""
     control: Control | None = None
 
@@ -39,7 +40,7 @@ async def serve(link_file: int, alive_file: int) -> int:
         if not isinstance(answer, Configure):
             _log.error("the supervisor refuses: %s", answer.reason)
             return 3
-        control = Control(link, answer)
+        control = Control(link, answer, board)
         link.tell(Ready())
         await control.run()
     except LinkClosed:
@@ -59,11 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="gateway.control")
     parser.add_argument("--link", type=int, required=True)
     parser.add_argument("--alive", type=int, required=True)
+    parser.add_argument("--metrics", type=int, required=True)
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     set_up("control")
-    raise SystemExit(uvloop.run(serve(given.link, given.alive)))
+    raise SystemExit(uvloop.run(serve(given.link, given.alive, Board(given.metrics))))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from gateway.control.webhook import Letter, Webhooks
 from gateway.journal import Closed
 from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, Notice, WriterGone
 from gateway.log import print_requests
+from gateway.metrics import Board
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
 from gateway.settings.state import journal_folder, read_instance, store_file
@@ -42,15 +43,19 @@ T = TypeVar("T")
 
 
 class Control:
-    """What the process does once it is configured. Raises StoreError where the store cannot be opened."""
+    """What the process does once it is configured. Raises StoreError where the store cannot be opened.
 
-    def __init__(self, link: Link, configure: Configure) -> None:
+    `board` is where it counts, on the loop's thread.
+    """
+
+    def __init__(self, link: Link, configure: Configure, board: Board) -> None:
         self._store = store = open_store(store_file(configure.directory))
         config = _read_config(configure)
         journals = Path(journal_folder(configure.directory))
         journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         ingest = Ingest(store, journals, _unix_microseconds, self._log_requests)
         self._link = link
+        self.board = board
         self._config = config
         settlement = Settlement(store, _unix_microseconds)
         self._follower = follower = Follower(link, ingest, settlement)

@@ -236,14 +236,14 @@ class Slots:
     def describe(self) -> dict[str, Any]:
         """What `tollkeeper status` shows of the queue."""
         return {
-            "slots": self.admission.slots,
+            "slots": self.admission.slots, "queue": self.admission.bound,
             "in_use": len(self._loads),
             "waiting": len(self.admission.waiting),
             "queues": self.admission.lengths(),
             "oldest_wait": self.admission.oldest_wait(self._clock()),
             "loading": len(self._asking) - len(self.admission.waiting),
             "abandoned": self.abandoned,
-        }
+        }  # fmt: skip
 
 
 def _claim(ask: Acquire) -> Claim:

@@ -9,6 +9,7 @@ import msgspec
 
 import gateway
 from gateway.link import Configure, Drain, Failed, Hello, Ready, WriterGone
+from gateway.metrics import make_board_file
 from gateway.settings.load import plain
 from gateway.settings.schema import Config
 from gateway.supervisor.child import Child, Spec, describe_exit
@@ -36,7 +37,10 @@ class Controller:
 
     async def start(self) -> None:
         self._started = asyncio.get_running_loop().time()
-        self._child = await self._shared.family.start(Spec("gateway.control", "control"), self._receive, self._bury)
+        board = make_board_file()
+        spec = Spec("gateway.control", "control", ("--metrics", str(board)), (board,))
+        self._child = await self._shared.family.start(spec, self._receive, self._bury)
+        self._shared.fold.adopt("control", board)
 
     async def stop(self) -> None:
         """Let it store what is left, then see it gone."""
@@ -86,6 +90,7 @@ class Controller:
 
     def _bury(self, child: Child) -> None:
         self._shared.desk.control = None
+        self._shared.fold.retire("control")
         self._child = None
         if self._ending:
             return

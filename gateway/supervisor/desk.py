@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.engines.registry import Engines
 from gateway.ledger.limit import Ask, Refund, Renew, Return
 from gateway.link import (
@@ -42,6 +44,7 @@ from gateway.supervisor.models import Models
 from gateway.supervisor.recollection import Recollection
 
 _NOTICES = 1000  # kept while control is away
+_SILENT = 5.0  # seconds without word from control, after which it hangs; it reports once a second
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
 _WORKERS_MAY = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
 
@@ -63,8 +66,14 @@ class Desk:
         self._control: Child | None = None
         self.endpoints: Endpoints | None = None
         self._notices: deque[Notice] = deque(maxlen=_NOTICES)
-        self.store = StoreState(False, 0.0, 0)
+        self._store, self._told = StoreState(False, 0.0, 0), time.monotonic()
         self.unsettled: set[str] = set(ledger.unsettled())  # dead writers whose journal is not wholly stored
+
+    @property
+    def store(self) -> StoreState:
+        """What control last said of it. While control says nothing, or is gone, nothing is stored."""
+        silent = time.monotonic() - self._told
+        return self._store if silent < _SILENT else replace(self._store, up=False, lag=self._store.lag + silent)
 
     @property
     def control(self) -> Child | None:
@@ -76,7 +85,7 @@ class Desk:
         self._control = child
         if child is None:
             self._control_there.clear()
-            self.store = StoreState(False, self.store.lag, self.store.lost)
+            self._store = replace(self._store, up=False)
         else:
             self._control_there.set()
             while self._notices:
@@ -152,7 +161,7 @@ class Desk:
             case Fleet():
                 self.authority.count(message.replicas)
             case StoreState():
-                self.store = message
+                self._store, self._told = message, time.monotonic()
             case Failed():
                 control.fail(message.reason)
         return None

@@ -1,7 +1,8 @@
 """What the supervisor tells of itself: status for the operator, readiness for load balancers, gauges for Prometheus."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gateway
@@ -11,6 +12,7 @@ from gateway.supervisor.controller import Controller
 from gateway.supervisor.desk import Desk
 from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.generation import Generation
+from gateway.supervisor.vitals import Certificates, Disk, measure_memory
 
 _STATES = {
     "stopped": 0.0, "starting": 1.0, "ready": 2.0, "suspect": 3.0, "stopping": 4.0, "backoff": 5.0, "failed": 6.0,
@@ -28,6 +30,7 @@ class Report:
         self._engines = engines
         self._desk = desk
         self._controller = controller
+        self._certificates = Certificates()
 
     def describe(self, boot: str, addresses: list[str]) -> dict[str, Any]:
         """What `tollkeeper status` shows."""
@@ -61,9 +64,9 @@ class Report:
             "control": self._desk.control is not None,
         }
 
-    def register_gauges(self, fold: Fold) -> None:
-        """Let /metrics ask here for what only the supervisor knows."""
-        desk, engines = self._desk, self._engines
+    def register_gauges(self, fold: Fold, directory: str) -> None:
+        """Let /metrics ask here for what only the supervisor knows. `directory` is where state is kept."""
+        desk, engines, disk = self._desk, self._engines, Disk(directory)
         fold.gauge("build_info", lambda: [((gateway.__version__,), 1.0)])
         fold.gauge("cache_bytes", lambda: [(("supervisor",), float(desk.values.size))])
         fold.gauge("config_generation", lambda: [((), float(self._generations[-1].number if self._generations else 0))])
@@ -74,6 +77,12 @@ class Report:
         fold.gauge("engine_load_seconds", self._measure_loads)
         fold.gauge("engine_memory_bytes", self._measure_memory)
         fold.gauge("queue_depth", self._measure_queues)
+        fold.gauge("queue_limit", self._measure_limits)
+        fold.gauge("process_memory_bytes", lambda: measure_memory(self._processes()))
+        fold.gauge("disk_bytes", disk.size)
+        fold.gauge("disk_free_bytes", disk.free)
+        fold.gauge("certificate_expiry_seconds", self._measure_certificates)
+        fold.gauge("control_restarts_total", lambda: [((), float(self._controller.restarts))])
         fold.gauge("ledger_up", desk.authority.readings)
         fold.gauge("store_up", lambda: [((), float(desk.store.up))])
         fold.gauge("trace_dropped_total", lambda: [(("journal",), float(desk.store.lost))])
@@ -99,3 +108,16 @@ class Report:
             for name, engine in self._engines.describe().items()
             for priority, count in engine["queues"].items()
         ]
+
+    def _measure_limits(self) -> Readings:
+        return [((name,), float(engine["queue"])) for name, engine in self._engines.describe().items()]
+
+    def _measure_certificates(self) -> Readings:
+        newest = self._generations[-1] if self._generations else None
+        return self._certificates.measure(newest.config, time.time_ns() / 1e9) if newest is not None else ()
+
+    def _processes(self) -> Iterator[tuple[str, int]]:
+        yield "supervisor", os.getpid()
+        yield from (("worker", worker.pid) for generation in self._generations for worker in generation.workers)
+        yield from (("control", pid) for pid in (self._controller.describe()["pid"],) if pid is not None)
+        yield from (("engine", engine["pid"]) for engine in self._engines.describe().values() if engine["pid"])

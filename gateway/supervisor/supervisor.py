@@ -106,7 +106,7 @@ class Supervisor:
         self._adopt(generation, config)
         await self._commands.start()
         spawn(self._status.start(status), "status")
-        self._report.register_gauges(self._fold)
+        self._report.register_gauges(self._fold, self._shared.directory)
         if os.getpid() == 1:
             spawn(reap_strays(self._is_ours), "reaper")
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,7 @@ from gateway.link import (
     StoreState,
     WriterGone,
 )
+from gateway.metrics import make_board_file
 from gateway.settings.key import digest
 from gateway.settings.load import plain
 from gateway.settings.schema import Config, Consumer, Log, Tier
@@ -63,9 +64,14 @@ class Supervisor:
         """A running control process, its link, and the write end of the pipe that says that we live."""
         ours, theirs = socket.socketpair()
         alive, write = os.pipe()
-        command = [sys.executable, "-P", "-m", "gateway.control", "--link", str(theirs.fileno()), "--alive", str(alive)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno(), alive], cwd="/")
+        board = make_board_file()
+        command = [
+            sys.executable, "-P", "-m", "gateway.control", "--link", str(theirs.fileno()), "--alive", str(alive),
+            "--metrics", str(board),
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno(), alive, board], cwd="/")
         theirs.close()
+        os.close(board)
         os.close(alive)
         _, link = await asyncio.get_running_loop().create_connection(lambda: Link(self.handle), sock=ours)
         try:
