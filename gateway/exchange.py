@@ -239,11 +239,13 @@ class Tokens:
 class Upstream:
     """Where a request went (core)."""
 
-    __slots__ = ("attempts", "backend", "endpoint", "load", "status")
+    __slots__ = ("attempts", "backend", "death", "endpoint", "load", "provider", "status")
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, provider: str = "") -> None:
         self.backend = backend
+        self.provider = provider  # the kind of engine
         self.endpoint = ""
         self.load = ""  # which run of a supervised engine
+        self.death = ""  # how that run ended under the request: exit 1, signal 9
         self.status = 0
         self.attempts = 0

@@ -77,7 +77,7 @@ class Closed(msgspec.Struct, array_like=True, tag="c", gc=False):
     status: int  # sent to the client; 0: nothing was
     outcome: str  # the value of an `exchange.Outcome`
     error: int = 0  # number in the catalogue
-    cancel: str = ""  # why work was stopped early
+    cancel: str = ""  # why work was stopped early: client, or how its engine ended (signal 9)
     rule: str = ""  # the limit that refused
     units: int = 0  # milli-units kept
     tokens_in: int = 0

@@ -19,11 +19,14 @@ class Planned(msgspec.Struct, frozen=True):
     terms: Terms = Terms()
     aftermath: Aftermath = Aftermath()
     ration: Ration = Ration()
+    secrets: dict[str, str] = {}  # variables of its environment
 
     def needs_restart(self, other: "Planned") -> bool:
         """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
         mine, theirs = self.backend, other.backend
-        return type(mine) is not type(theirs) or mine.settings != theirs.settings or self.ration != other.ration
+        if type(mine) is not type(theirs) or mine.settings != theirs.settings:
+            return True
+        return (self.ration, self.secrets) != (other.ration, other.secrets)
 
 
 def plan_engines(config: Config) -> dict[str, Planned]:
@@ -35,7 +38,6 @@ def plan_engines(config: Config) -> dict[str, Planned]:
             slots = backend.slots if settings.slots is None else settings.slots
             terms = read_terms(config, name, backend.memory())
             aftermath = Aftermath(settings.abandoned == "restart", settings.abandon_grace)
-            plans[name] = Planned(
-                backend, slots, settings.queue, terms, aftermath, Ration(settings.nice, settings.cpus)
-            )
+            ration = Ration(settings.nice, settings.cpus, int(settings.memory_limit or 0), settings.gpus)
+            plans[name] = Planned(backend, slots, settings.queue, terms, aftermath, ration, settings.secrets)
     return plans

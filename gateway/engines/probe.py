@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.backend import Launch
 from gateway.engines.effort import Effort
 from gateway.engines.listener import find_foreigner
+from gateway.engines.outfit import Outfit
+from gateway.engines.ration import measure
 from gateway.engines.run import Run
-from gateway.engines.states import Answered, Event, Missed, State, Unusable
+from gateway.engines.states import Answered, Condemned, Event, Missed, State, Unusable
 from gateway.tasks import spawn
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class Prober:
 
 
 class Watch:
-    """Watches one run of an engine."""
+    """Watches one run of an engine. `memory` is the bytes that its processes may hold together, 0 for no bound."""
 
-    def __init__(self, run: Run, plan: Launch, headers: Mapping[str, str], prober: Prober, effort: Effort) -> None:
+    def __init__(self, run: Run, outfit: Outfit, prober: Prober, effort: Effort, memory: int = 0) -> None:
         self._run = run
         self._effort = effort
-        self._plan = plan
-        self._headers = headers
+        self._plan = outfit.launch
+        self._headers = outfit.headers
+        self._memory = memory
         self._prober = prober
         self._is_own = False  # the listener was looked at: a port that the engine holds nobody else takes
 
@@ -64,6 +66,8 @@ class Watch:
         started = loop.time()
         over = self._run.over
         while not over.done():
+            if self._memory and (excess := await asyncio.to_thread(self._find_excess)):
+                tell(excess)
             asking = spawn(self._probe(state()), f"probe of {self._run.load}")
             both: list[asyncio.Future[Any]] = [asking, over]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -72,6 +76,12 @@ class Watch:
             elif event := asking.result():
                 tell(event)
             await asyncio.wait([over], timeout=_pause(state(), loop.time() - started))
+
+    def _find_excess(self) -> Condemned | None:
+        held = measure(self._run.pid)
+        if held is None or held <= self._memory:
+            return None
+        return Condemned(f"holds {held:,} bytes of memory, more than its limit of {self._memory:,}", "memory")
 
     async def _probe(self, state: State) -> Event | None:
         """Ask once. While the engine starts, the listener is looked at first: a stranger's is never asked anything."""

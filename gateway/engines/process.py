@@ -5,22 +5,22 @@ import logging
 import math
 import os
 import random
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.backend import AnyBackend, Launch
+from gateway.backend import AnyBackend
 from gateway.engines.effort import Effort
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
+from gateway.engines.outfit import equip
 from gateway.engines.output import Output
 from gateway.engines.probe import Prober, Watch
 from gateway.engines.ration import UNBOUND, Ration
-from gateway.engines.run import Run, find_secrets, launch
-from gateway.engines.states import Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
+from gateway.engines.run import Run, launch
+from gateway.engines.states import Condemned, Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
 from gateway.errors import GatewayError
 from gateway.tasks import spawn
 
@@ -45,14 +45,16 @@ class Engine:
     """
 
     def __init__(
-        self, backend: AnyBackend, site: Site, on_change: Callable[[], None], ration: Ration = UNBOUND
-    ) -> None:
+        self, backend: AnyBackend, site: Site, on_change: Callable[[], None], ration: Ration = UNBOUND,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.name = backend.name
         self.condition = Condition(since=asyncio.get_running_loop().time())
         self.wanted = False
         self.revives = True  # whether it is tried again by itself after it has failed
         self.run: Run | None = None
         self.restarts: Counter[str] = Counter()
+        self.ends: dict[str, str] = {}  # how the run before ended, by its load
         self.load_seconds = 0.0  # of the last start
         self.on_end: Callable[[str], None] = lambda load: None
         self.progressed: Callable[[], float | None] = lambda: None  # when a request was finished; None: it has none
@@ -60,6 +62,7 @@ class Engine:
         self._site = site
         self._on_change = on_change
         self._ration = ration
+        self._secrets = secrets or {}
         self._events: asyncio.Queue[tuple[Event, Run | None]] = asyncio.Queue()
         self._turned = asyncio.Event()  # set and replaced at each change
         self._owner: asyncio.Task[Any] | None = None
@@ -133,6 +136,11 @@ class Engine:
         """The last lines that it has printed; while a run is silent, those of the run before."""
         return (self.run.output.last(count) if self.run is not None else []) or self._words[-count:]
 
+    def condemn(self, reason: str, cause: str) -> None:
+        """End the run of now at once; it is started again. `cause` is a word for metrics."""
+        if self.run is not None:
+            self._tell(Condemned(reason, cause), self.run)
+
     def refuse_hopeless(self) -> None:
         """Raise 1707 or 1708 where waiting for readiness is in vain."""
         self.refuse_failed()
@@ -188,8 +196,7 @@ class Engine:
     def _note(self, before: Condition, after: Condition) -> None:
         """Count and log a change of state."""
         if after.state in (State.BACKOFF, State.FAILED):
-            cause = "stuck" if before.kill else "slow" if before.state is State.STOPPING else "exit"
-            self.restarts[cause] += 1
+            self.restarts[after.cause] += 1
             _log.warning("engine %s: %s (%s): %s", self.name, after.state.value, after.reason, self.last_words(3))
         elif after.state is State.READY and before.state is State.STARTING:
             self.load_seconds = after.since - before.since
@@ -201,6 +208,7 @@ class Engine:
     def _forget_run(self) -> None:
         if self.run is not None:
             self._words = self.run.output.last(200)
+            self.ends = {self.run.load: self.run.end}
             self.on_end(self.run.load)
             self.run = None
 
@@ -211,31 +219,19 @@ class Engine:
         try:
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
-            plan, headers, key = _lock(plan, self._backend.request_headers())
-            output = Output(path, secrets=find_secrets(plan.environment, headers))
-            run = await launch(plan, load, port, self._site.alive, output, self._site.leftovers)
+            outfit = equip(plan, self._backend.request_headers(), self._ration, self._secrets)
+            output = Output(path, secrets=outfit.hidden)
+            run = await launch(outfit.launch, load, port, self._site.alive, output, self._site.leftovers)
         except OSError as error:
             self._tell(Exited(f"could not be started: {error}", random.random()), None)
             return
-        self.run, run.key = run, key
+        self.run, run.key = run, outfit.key
         if run.pid:
             self._ration.apply(run.pid)
-        run.over.add_done_callback(lambda over: self._tell(Exited(over.result(), random.random()), run))
+        run.over.add_done_callback(lambda over: self._tell(run.exited(), run))
         effort = Effort(run.pid, lambda: self.progressed())
-        watch = Watch(run, plan, headers, self._site.prober, effort)
+        watch = Watch(run, outfit, self._site.prober, effort, self._ration.memory)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
 
     def _tell(self, event: Event, run: Run | None) -> None:
         self._events.put_nowait((event, run))
-
-
-def _lock(plan: Launch, headers: Mapping[str, str]) -> tuple[Launch, Mapping[str, str], str]:
-    """A start with a new key, the headers that open it, and the key; all as it was where the engine takes none.
-
-    It is told by the environment, which only the engine's user can read: anybody can read arguments.
-    """
-    if not plan.key_variable:
-        return plan, headers, ""
-    key = secrets.token_urlsafe(24)
-    locked = msgspec.structs.replace(plan, environment={**plan.environment, plan.key_variable: key})
-    return locked, {**headers, "Authorization": f"Bearer {key}"}, key

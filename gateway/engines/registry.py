@@ -144,14 +144,15 @@ class Engines:
         for _, slots in self._all():
             slots.forget_writer(writer)
 
-    async def is_gone(self, ask: Gone) -> bool:
-        """Whether that run of an engine has ended; waits a moment for a death that is just happening."""
+    async def find_end(self, ask: Gone) -> str:
+        """How that run of an engine ended, empty while it lives; waits a moment for a death that is just happening."""
         for slots in self._named(ask.backend):
             run = slots.engine.run
             if run is not None and run.load == ask.load:
                 await asyncio.wait([run.over], timeout=_DEATH)
-                return run.over.done()
-        return True
+                return run.end
+        ends = [slots.engine.ends.get(ask.load) for slots in self._named(ask.backend)]
+        return next(filter(None, ends), "over")
 
     def owns(self, pid: int) -> bool:
         """Whether `pid` is a shim of ours, whose end somebody waits for."""
@@ -213,7 +214,7 @@ class Engines:
             swap.add_done_callback(self._swaps.discard)
 
     def _make(self, plan: Planned) -> Slots:
-        engine = Engine(plan.backend, self._site, self._note_change, plan.ration)
+        engine = Engine(plan.backend, self._site, self._note_change, plan.ration, plan.secrets)
         slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
         engine.on_end, engine.progressed = slots.end_run, slots.progressed
         return slots

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-import re
+import random
 import signal
 import sys
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from gateway.backend import Launch
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.output import Output
+from gateway.engines.states import Exited
 from gateway.tasks import spawn
 
 _SHIM = os.path.join(os.path.dirname(__file__), "shim.py")
@@ -19,8 +20,6 @@ _ALLOWED = frozenset((
     "LC_ALL", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PATH", "ROCR_VISIBLE_DEVICES",
     "SSL_CERT_FILE", "TMPDIR", "TZ",
 ))  # fmt: skip
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # names of variables
-_SHORTEST = 6  # characters of what may be a secret
 _LAST_OUTPUT = 0.5  # seconds to wait for the last lines of an engine that has ended
 
 
@@ -37,11 +36,17 @@ class Run:
         self.output = output
         self.pid = 0
         self.key = ""  # what it asks of whoever sends it a request
+        self.end = ""  # how it ended, in two words: `exit 1`, `signal 9`
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
     def shim_pid(self) -> int:
         return self._shim.pid
+
+    def exited(self) -> Exited:
+        """What is told of its end. Codes of exits mean nothing to others, signals do: 9 is what a lack of memory is."""
+        cause = self.end if self.end.startswith("signal ") else "exit"
+        return Exited(self.over.result(), random.random(), cause)
 
     def terminate(self) -> None:
         """Ask the group to end."""
@@ -86,12 +91,6 @@ def make_environment(added: Mapping[str, str]) -> dict[str, str]:
     return {name: ours[name] for name in _ALLOWED & ours.keys()} | dict(added)
 
 
-def find_secrets(environment: Mapping[str, str], headers: Mapping[str, str]) -> list[str]:
-    """What an engine was told that must not be read in its output."""
-    named = [value for name, value in environment.items() if _SECRET.search(name)]
-    return [value for value in (*named, *(text.split(" ")[-1] for text in headers.values())) if len(value) >= _SHORTEST]
-
-
 async def _follow(
     run: Run, shim: asyncio.subprocess.Process, first: bytes, report: asyncio.StreamReader, leftovers: Leftovers
 ) -> None:
@@ -109,6 +108,7 @@ async def _follow(
         if run.pid:
             leftovers.remove(run.pid)
     finally:
+        run.end = lines[-1] if lines and lines[-1].startswith(("exit ", "signal ")) else "lost"
         run.over.set_result(_tell(lines))
 
 

@@ -51,6 +51,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
     reason: str = ""  # why it is so, for a person
     wanted: bool = False  # whether it shall be started again
+    cause: str = ""  # in a word, of the last end: exit, signal N, slow, stuck, memory, abandoned
     kill: bool = False  # stopping without a chance to finish
     ready_since: float | None = None
     misses: int = 0  # probes in a row without an answer
@@ -94,18 +95,26 @@ class Unusable(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Condemned(msgspec.Struct, frozen=True):
+    """The engine must go, and has no chance to finish."""
+
+    reason: str
+    cause: str
+
+
 class Exited(msgspec.Struct, frozen=True):
     """The process has ended and is reaped. `jitter` in [0, 1) shortens the pause: engines do not restart as one."""
 
     reason: str
     jitter: float = 0.0
+    cause: str = "exit"
 
 
 class Due(msgspec.Struct, frozen=True):
     """The moment `until` has come."""
 
 
-Event = Want | Unwant | Answered | Missed | Unusable | Exited | Due
+Event = Want | Unwant | Answered | Missed | Unusable | Condemned | Exited | Due
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -128,13 +137,15 @@ def next_state(now: Condition, event: Event, time: float, timing: Timing) -> Con
         case Unwant(), State.STOPPED | State.STOPPING:
             return msgspec.structs.replace(now, wanted=False)
         case Unwant(), _:
-            return _stop(msgspec.structs.replace(now, wanted=False), "asked to", time, timing)
+            return _stop(msgspec.structs.replace(now, wanted=False), "asked to", time, timing, "asked")
         case Answered(), State.STARTING | State.SUSPECT:
             return _become_ready(now, time)
         case Missed(), State.READY | State.SUSPECT:
             return _miss(now, time, timing)
         case Unusable(reason), State.STARTING:
-            return _stop(now, reason, time, timing)
+            return _stop(now, reason, time, timing, "slow")
+        case Condemned(reason, cause), State.STARTING | State.READY | State.SUSPECT:
+            return _stop(now, reason, time, timing, cause, kill=True)
         case Exited(), _ if now.state.runs:
             return _end(now, event, time)
         case Due(), _:
@@ -147,9 +158,11 @@ def _start(now: Condition, time: float, timing: Timing) -> Condition:
     return msgspec.structs.replace(now, state=State.STARTING, since=time, until=until, reason="", kill=False)
 
 
-def _stop(now: Condition, reason: str, time: float, timing: Timing, kill: bool = False) -> Condition:
+def _stop(now: Condition, reason: str, time: float, timing: Timing, cause: str = "", kill: bool = False) -> Condition:
     until = None if kill else time + timing.stop
-    return msgspec.structs.replace(now, state=State.STOPPING, since=time, until=until, reason=reason, kill=kill)
+    return msgspec.structs.replace(
+        now, state=State.STOPPING, since=time, until=until, reason=reason, cause=cause, kill=kill
+    )
 
 
 def _become_ready(now: Condition, time: float) -> Condition:
@@ -162,14 +175,15 @@ def _become_ready(now: Condition, time: float) -> Condition:
 def _miss(now: Condition, time: float, timing: Timing) -> Condition:
     misses = now.misses + 1
     if misses >= MISSES:  # SIGKILL at once: a process that is stopped or wedged never handles SIGTERM
-        return _stop(now, f"did not answer {misses} probes", time, timing, kill=True)
+        return _stop(now, f"did not answer {misses} probes", time, timing, "stuck", kill=True)
     since = now.since if now.state is State.SUSPECT else time
     return msgspec.structs.replace(now, state=State.SUSPECT, since=since, misses=misses, reason="does not answer")
 
 
 def _end(now: Condition, event: Exited, time: float) -> Condition:
     """The process is gone: rest, pause, or give up for a while."""
-    reason = f"{now.reason}; {event.reason}" if now.state is State.STOPPING else event.reason
+    is_ours = now.state is State.STOPPING
+    reason, cause = (f"{now.reason}; {event.reason}", now.cause) if is_ours else (event.reason, event.cause)
     if not now.wanted:
         return Condition(since=time)
     was_healthy = now.ready_since is not None and time - now.ready_since >= HEALTHY
@@ -181,8 +195,9 @@ def _end(now: Condition, event: Exited, time: float) -> Condition:
         state = State.BACKOFF
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (exits - 1)) * (1 - event.jitter / 4)
     return Condition(
-        state=state, since=time, until=time + pause, reason=reason, wanted=True, exits=exits, false_starts=false_starts
-    )
+        state=state, since=time, until=time + pause, reason=reason, cause=cause or event.cause, wanted=True,
+        exits=exits, false_starts=false_starts,
+    )  # fmt: skip
 
 
 def _proceed(now: Condition, time: float, timing: Timing) -> Condition:
@@ -193,7 +208,7 @@ def _proceed(now: Condition, time: float, timing: Timing) -> Condition:
         case State.BACKOFF | State.FAILED:
             return _start(now, time, timing)
         case State.STARTING:
-            return _stop(now, f"was not ready after {timing.start:g} s", time, timing)
+            return _stop(now, f"was not ready after {timing.start:g} s", time, timing, "slow")
         case State.STOPPING:
             return msgspec.structs.replace(now, kill=True, until=None)
     return now

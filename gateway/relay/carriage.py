@@ -119,10 +119,10 @@ class Carriage:
         try:
             last = await self._take(exchange, route, passage, answer)
         except UpstreamError as error:
-            died = await self._places.has_died(passage.target.name, passage.load, error.kind, exchange)
+            died = await self._places.find_death(passage.target.name, passage.load, error.kind, exchange)
             failure = explain_failure(exchange, error, died)
             self._forwarder.report(passage, blame_failure(error))
-            if not exchange.request.started:
+            if not exchange.first_byte:
                 raise failure from None
             self._give_up(exchange, answer, failure, conclude)
             return

@@ -92,7 +92,7 @@ class Forwarder:
 
     def passage(self, exchange: Exchange, target: Target) -> Passage:
         attempts = exchange.upstream.attempts if exchange.upstream is not None else 0  # at another model's servers
-        exchange.upstream = Upstream(target.name)
+        exchange.upstream = Upstream(target.name, target.provider)
         exchange.upstream.attempts = attempts
         return Passage(exchange, target, self._places, self._pool)
 
@@ -131,10 +131,10 @@ class Forwarder:
             head = await self._attempt(passage, route)
         except UpstreamError as error:
             self._note(passage, started, is_good=False)
-            died = error.sent and await self._places.has_died(passage.target.name, passage.load, error.kind, exchange)
-            failure = explain_failure(exchange, error, died)
+            load = passage.load if error.sent else ""
+            died = await self._places.find_death(passage.target.name, load, error.kind, exchange)
             self.report(passage, blame_failure(error), was_asked=error.sent)
-            return failure
+            return explain_failure(exchange, error, died)
         self._note(passage, started, is_good=head.status < 500)
         return head
 
@@ -208,7 +208,7 @@ class Forwarder:
                 passage.abandon()
                 if error.kind != "reset" or error.got:
                     raise
-                if await self._places.has_died(passage.target.name, passage.load, error.kind):
+                if await self._places.find_death(passage.target.name, passage.load, error.kind):
                     raise
         started = self._now()
         passage.connection = await self._pool.connect(origin, self._connect_timeout)

@@ -138,21 +138,24 @@ class Places:
         """Give the slot back. `progress`: the engine finished, or was seen to work. `lingers`: it works for nobody."""
         self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress), lingers))
 
-    async def has_died(self, backend: str, load: str, kind: str, exchange: Exchange | None = None) -> bool:
-        """Whether that run of the engine has ended, as a failure of this `kind` may tell.
+    async def find_death(self, backend: str, load: str, kind: str, exchange: Exchange | None = None) -> str:
+        """How that run of the engine has ended, as a failure of this `kind` may tell: `signal 9`; empty if it lives.
 
-        Only a lost connection tells; then a death that is just happening is waited for a moment. It is blamed on the
-        body of `exchange`, the request that it was working on.
+        Only a lost connection tells; then a death that is just happening is waited for a moment. It is noted in, and
+        blamed on the body of, `exchange`: the request that it was working on.
         """
-        died = await self._has_died(backend, load, kind)
-        if died and exchange is not None and forwarded_body(exchange):  # what has no body is nobody's poison
-            body = _digest(exchange, backend)
-            self._link.tell(Observation(backend, "", False, "engine", body=body, load=load))
-        return died
+        death = await self._find_death(backend, load, kind)
+        if death and exchange is not None:
+            if exchange.upstream is not None:
+                exchange.upstream.death = death
+            if forwarded_body(exchange):  # what has no body is nobody's poison
+                body = _digest(exchange, backend)
+                self._link.tell(Observation(backend, "", False, "engine", body=body, load=load))
+        return death
 
-    async def _has_died(self, backend: str, load: str, kind: str) -> bool:
+    async def _find_death(self, backend: str, load: str, kind: str) -> str:
         if not load or kind not in _LOST:
-            return False
+            return ""
         try:
             answer = await self._link.call(Gone(backend, load))
         except LinkClosed:

@@ -161,8 +161,11 @@ def no_endpoint(target: Target, wait: float) -> GatewayError:
     )  # fmt: skip
 
 
-def explain_failure(exchange: Exchange, error: UpstreamError, died: bool) -> GatewayError:
-    """What the client is told of an upstream's failure; sets the exchange's outcome (outcomes.md)."""
+def explain_failure(exchange: Exchange, error: UpstreamError, died: str) -> GatewayError:
+    """What the client is told of an upstream's failure; sets the exchange's outcome (outcomes.md).
+
+    `died`: how its engine ended meanwhile, empty where it did not.
+    """
     if exchange.first_byte:
         exchange.outcome = Outcome.ENGINE_DIED if died else Outcome.BROKEN
     elif not error.sent:

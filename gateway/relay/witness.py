@@ -53,11 +53,13 @@ class Witness:
         waited = exchange.queued + exchange.loading + exchange.connect
         overhead = max(0.0, now - received - waited - away)
         upstream = exchange.upstream
-        status, retries = (upstream.status, max(0, upstream.attempts - 1)) if upstream else (0, 0)
+        status, retries, death = (
+            (upstream.status, max(0, upstream.attempts - 1), upstream.death) if upstream else (0, 0, "")
+        )
         record = Closed(
             self._reopen(exchange), self._offset + int(now * 1e6), exchange.status, outcome.label,
             exchange.error.number if exchange.error is not None else 0,
-            "client" if outcome in _LEFT else "",
+            "client" if outcome in _LEFT else death,
             exchange.rule,
             exchange.units if outcome.keeps_units else 0,
             tokens.prompt, tokens.completion, tokens.cached, tokens.source, status, retries,

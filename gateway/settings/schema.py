@@ -126,6 +126,9 @@ class Backend(Section, frozen=True):
     group: str = ""  # engines of which one at a time is loaded
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0  # of its processes; 19 takes what nobody else wants
     cpus: tuple[int, ...] = ()  # numbers of the processors that it may use (Linux); empty: all
+    gpus: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] | None = None  # numbers of those that it may see; default: all
+    memory_limit: Bytes | None = None  # of its own, beyond which it is ended; default: none
+    secrets: dict[str, Secret] = {}  # variables of its environment; struck from what it prints
 
 
 class Price(Section, frozen=True):

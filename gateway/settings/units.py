@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args, get_origin
 
 import msgspec
 
@@ -105,5 +105,7 @@ Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]
 
 
 def is_secret(shape: Any) -> bool:
-    """Whether a field of this type holds a secret."""
+    """Whether a field of this type holds a secret, or several by their names."""
+    if get_origin(shape) is dict:
+        shape = get_args(shape)[1]
     return any((meta.extra or {}).get("secret", False) for meta in getattr(shape, "__metadata__", ()))

@@ -110,7 +110,7 @@ class Desk:
             case Release():
                 self._engines.release(worker.name, message)
             case Gone():
-                return self._is_gone(message)
+                return self._find_end(message)
             case Observation() if self.endpoints is not None:
                 self.endpoints.observe(message)
             case Trial() if self.endpoints is not None:
@@ -166,8 +166,8 @@ class Desk:
                 control.fail(message.reason)
         return None
 
-    async def _is_gone(self, message: Gone) -> Done:
-        return Done(await self._engines.is_gone(message))
+    async def _find_end(self, message: Gone) -> Done:
+        return Done(await self._engines.find_end(message))
 
     def _pass_on(self, notice: Notice) -> None:
         """To control; one that is just being started again hears of it then."""

@@ -18,20 +18,27 @@ def main() -> None:
     parser.add_argument("--needs", help="a file without which it exits with 3 before it is ready")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--fork-child", action="store_true")
+    parser.add_argument("--allocate", type=int, default=0, help="bytes that it and its child each take and use")
     parser.add_argument("--no-model", action="store_true", help="POST is answered with 404; GET is not")
     parser.add_argument("--say", default="ready to serve")
+    parser.add_argument("--tell", help="a variable of its environment to print")
     options = parser.parse_args()
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if options.fork_child and os.fork() == 0:
+    is_child = options.fork_child and os.fork() == 0
+    held = bytearray(b"x") * options.allocate
+    if is_child:
         time.sleep(600)
     print(options.say, flush=True)
+    if options.tell:
+        print(options.tell, "is", os.environ[options.tell], flush=True)
     if options.exit_at_once is not None:
         sys.exit(options.exit_at_once)
     if options.needs and not os.path.exists(options.needs):
         sys.exit(3)
     time.sleep(options.start_delay)
     serve(options.address, options.port, options.exit_after, options.no_model)
+    del held
 
 
 def serve(address: str, port: int, exit_after: float | None, no_model: bool) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from gateway.backend import Launch
 from gateway.engines import output
+from gateway.engines.outfit import equip
 from gateway.engines.output import Output
-from gateway.engines.run import find_secrets
+from gateway.engines.ration import UNBOUND
 
 
 def test_lines_across_pieces(tmp_path: Path) -> None:
@@ -48,10 +50,12 @@ def test_a_disk_that_cannot_be_written_costs_the_file_only(tmp_path: Path) -> No
 
 
 def test_s52_no_keys(tmp_path: Path) -> None:
-    ring = Output(
-        str(tmp_path / "log"), secrets=find_secrets({"HF_TOKEN": "hf_abcdef", "N": "1234567"}, {"k": "Bearer s3cret!"})
+    launch = Launch((), {"HF_TOKEN": "hf_abcdef", "N": "1234567"})
+    outfit = equip(launch, {"k": "Bearer s3cret!"}, UNBOUND, {"LICENCE": "lic-0815"})
+    ring = Output(str(tmp_path / "log"), secrets=outfit.hidden)
+    ring.feed(
+        b"token hf_abcdef, n 1234567, key s3cret!, lic-0815\ntk_0123456789ab_secretsecret, Authorization: Bearer x\n"
     )
-    ring.feed(b"token hf_abcdef, n 1234567, key s3cret!, tk_0123456789ab_secretsecret, Authorization: Bearer xyz\n")
-    told = "token ***, n 1234567, key ***, tk_0123456789ab_\u2026, Authorization: Bearer \u2026"
-    assert ring.last(1) == [told]
-    assert (tmp_path / "log").read_text() == told + "\n"
+    told = ["token ***, n 1234567, key ***, ***", "tk_0123456789ab_\u2026, Authorization: Bearer \u2026"]
+    assert ring.last(2) == told
+    assert (tmp_path / "log").read_text() == "\n".join(told) + "\n"

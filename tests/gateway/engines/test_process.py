@@ -58,7 +58,7 @@ async def test_kill_is_noticed_and_mended(start: Start) -> None:
     again = await engine.ensure_ready(5)
     assert again.load == "fake-2"
     assert loop.time() - killed < 2
-    assert engine.restarts == {"exit": 1}
+    assert engine.restarts == {"signal 9": 1}
 
 
 async def test_stop_kills_what_ignores_sigterm(start: Start) -> None:

@@ -61,11 +61,11 @@ async def test_reload_replaces_what_changed(engines: Engines) -> None:
     waiting = asyncio.ensure_future(acquire(engines, "2"))
     await asyncio.sleep(0.1)
     assert not waiting.done()  # the first request is still at work
-    assert not await engines.is_gone(Gone("fake", old.load))
+    assert not await engines.find_end(Gone("fake", old.load))
     engines.release("w", Release("fake", "1", True))
     new = await waiting
     assert new.load != old.load
-    assert await engines.is_gone(Gone("fake", old.load))
+    assert await engines.find_end(Gone("fake", old.load)) in ("signal 15", "over")
     assert engines.describe()["fake"]["last_words"] == ["changed"]
 
 
@@ -100,8 +100,8 @@ async def test_death_that_is_just_happening(engines: Engines) -> None:
     engines.start({"fake": plan()})
     slot = await acquire(engines, "1")
     os.kill(engines.describe()["fake"]["pid"], signal.SIGKILL)
-    assert await engines.is_gone(Gone("fake", slot.load))
-    assert await engines.is_gone(Gone("fake", "fake-77"))
+    assert await engines.find_end(Gone("fake", slot.load)) == "signal 9"
+    assert await engines.find_end(Gone("fake", "fake-77")) == "over"
 
 
 async def test_changes_are_told(tmp_path: Path, alive: int) -> None:

@@ -94,8 +94,10 @@ class Supervisor:
                 self.ledger.give_back("w", message)
             case Acquire():
                 return self.slot
+            case Command():
+                return Done({})  # no engine's life is known
             case Gone():
-                return Done(self.dead)
+                return Done("signal 9" if self.dead else "")
             case Trial():
                 self.trials -= 1
                 return Done(self.trials >= 0)

@@ -5,7 +5,7 @@ import pytest
 from msgspec import Raw
 
 from gateway.errors import GatewayError
-from gateway.exchange import Credential, Exchange
+from gateway.exchange import Credential, Exchange, Upstream
 from gateway.http.head import read_head
 from gateway.link import Acquire, Done, EndpointStates, Failed, Gone, LinkClosed, Observation, Release, Slot
 from gateway.metrics import BY_NAME, Board, make_board_file
@@ -136,18 +136,18 @@ async def test_without_a_supervisor_the_gateway_is_shutting_down(supervisor: Sup
     assert caught.value.number == 1901
 
 
-@pytest.mark.parametrize(("answer", "died"), [(Done(True), True), (Done(False), False), (Failed("?"), False)])
-async def test_whether_an_engine_has_died(supervisor: Supervisor, places: Places, answer: Any, died: bool) -> None:
+@pytest.mark.parametrize(("answer", "died"), [(Done("exit 1"), "exit 1"), (Done(""), ""), (Failed("?"), "")])
+async def test_whether_an_engine_has_died(supervisor: Supervisor, places: Places, answer: Any, died: str) -> None:
     supervisor.answer.set_result(answer)
-    assert await places.has_died("qwen", "load-1", "reset") == died
+    assert await places.find_death("qwen", "load-1", "reset") == died
     assert supervisor.asked == [Gone("qwen", "load-1")]
 
 
 async def test_only_engines_die(supervisor: Supervisor, places: Places) -> None:
-    assert not await places.has_died("remote", "", "reset")
+    assert not await places.find_death("remote", "", "reset")
     assert supervisor.asked == []
     supervisor.answer.set_exception(LinkClosed("gone"))
-    assert await places.has_died("qwen", "load-1", "reset")
+    assert await places.find_death("qwen", "load-1", "reset")
 
 
 async def test_good_answers_are_told_only_of_suspects(supervisor: Supervisor, places: Places) -> None:
@@ -172,7 +172,7 @@ async def test_what_is_down_is_what_the_supervisor_pushed(places: Places) -> Non
 
 @pytest.mark.parametrize("kind", ["malformed", "first_byte_timeout", "idle_timeout", "body_too_large"])
 async def test_a_living_connection_tells_no_death(supervisor: Supervisor, places: Places, kind: str) -> None:
-    assert not await places.has_died("qwen", "load-1", kind)
+    assert not await places.find_death("qwen", "load-1", kind)
     assert supervisor.asked == []
 
 
@@ -181,8 +181,10 @@ async def test_what_an_engine_died_of_is_told_and_what_is_refused_is_heeded(
 ) -> None:
     made = exchange()
     made.body = b'{"model":"m"}'
-    supervisor.answer.set_result(Done(True))
-    assert await places.has_died("qwen", "run-1", "reset", made)
+    made.upstream = Upstream("qwen")
+    supervisor.answer.set_result(Done("signal 9"))
+    assert await places.find_death("qwen", "run-1", "reset", made)
+    assert made.upstream.death == "signal 9"
     (seen,) = [told for told in supervisor.told if isinstance(told, Observation)]
     assert (seen.backend, seen.blame, seen.load, len(seen.body)) == ("qwen", "engine", "run-1", 16)
     places.check_body(made, "qwen", 100.0)
@@ -197,16 +199,16 @@ async def test_what_an_engine_died_of_is_told_and_what_is_refused_is_heeded(
 
 
 async def test_a_body_is_blamed_only_for_a_death(supervisor: Supervisor, places: Places) -> None:
-    supervisor.answer.set_result(Done(False))
-    assert not await places.has_died("qwen", "run-1", "reset", exchange())
-    assert not await places.has_died("qwen", "", "reset", exchange())
+    supervisor.answer.set_result(Done(""))
+    assert not await places.find_death("qwen", "run-1", "reset", exchange())
+    assert not await places.find_death("qwen", "", "reset", exchange())
     assert supervisor.told == []
 
 
 async def test_what_has_no_body_is_not_blamed(supervisor: Supervisor, places: Places) -> None:
     """Or everything without a body, and every upload, would be refused together."""
-    supervisor.answer.set_result(Done(True))
+    supervisor.answer.set_result(Done("signal 9"))
     made = exchange()
     made.body = made.fields = None
-    assert await places.has_died("qwen", "run-1", "reset", made)
+    assert await places.find_death("qwen", "run-1", "reset", made)
     assert supervisor.told == []

@@ -311,6 +311,7 @@ async def test_an_engine_that_dies_is_told_from_one_that_hangs_up(
     row = await stage.row()
     assert (row.outcome, row.units, row.opened.load) == (outcome, 1000, "load-1")
     assert (row.queue_us, row.load_us) == (500_000, 250_000)
+    assert row.cancel == ("signal 9" if dead else "")
     await eventually(lambda: stage.supervisor.told(Release))
     assert [release.progress for release in stage.supervisor.told(Release)] == [False]
     assert await stage.blamed() == ["engine"] * dead, "its body is told of; its life is the supervisor's own business"

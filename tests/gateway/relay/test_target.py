@@ -188,21 +188,21 @@ def test_every_failure_has_a_number_an_outcome_and_somebody_to_blame(
     error: UpstreamError, number: int, outcome: str, blame: Blame
 ) -> None:
     made = exchange()
-    assert explain_failure(made, error, died=False).number == number
+    assert explain_failure(made, error, died="").number == number
     assert made.outcome is not None and made.outcome.value == outcome
     assert blame_failure(error) is blame
     assert number in CATALOGUE
     made.first_byte = 1.0
-    explain_failure(made, error, died=False)
+    explain_failure(made, error, died="")
     assert made.outcome is Outcome.BROKEN
 
 
 def test_an_engine_that_died_is_told_as_such() -> None:
     made = exchange()
-    assert explain_failure(made, ResetBeforeResponse("x"), died=True).number == 1711
+    assert explain_failure(made, ResetBeforeResponse("x"), died="signal 9").number == 1711
     assert made.outcome is Outcome.ENGINE_DIED
     made.first_byte = 1.0
-    assert explain_failure(made, Truncated("x", got=True), died=True).number == 1711
+    assert explain_failure(made, Truncated("x", got=True), died="signal 9").number == 1711
     assert made.outcome is Outcome.ENGINE_DIED
 
 

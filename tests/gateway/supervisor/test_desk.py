@@ -266,7 +266,7 @@ async def test_engines_that_are_not_there(office: Office) -> None:
     answer = await worker.call(Acquire("gone", "r1", 1.0, 1.0))
     assert isinstance(answer, Failed) and answer.number == 1707
     worker.far.tell(Release("gone", "r1"))
-    assert await worker.call(Gone("gone", "load-1")) == Done(True)
+    assert await worker.call(Gone("gone", "load-1")) == Done("over")
 
 
 async def test_observations_go_to_the_endpoints_of_the_day(office: Office) -> None:
