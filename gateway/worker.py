@@ -28,6 +28,7 @@ from gateway.http.server import HttpServer, ServerLimits
 from gateway.http.tls import CertificateFile, Renewal, ServerContext, server_context
 from gateway.journal import Journal
 from gateway.link import Changed, Command, Configure, Drain, EndpointStates, Failed, Hello, Link, Listen, Ready, Recount
+from gateway.link.door import Door
 from gateway.log import set_up
 from gateway.metrics import Board
 from gateway.relay.assembly import Assembly, assemble
@@ -44,7 +45,7 @@ from gateway.relay.tally import Tally
 from gateway.relay.witness import Witness
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config, Listener
-from gateway.settings.state import journal_folder
+from gateway.settings.state import control_socket, journal_folder
 from gateway.tasks import spawn
 from gateway.watchdog import Watchdog
 
@@ -107,7 +108,8 @@ class Worker:
         loop, link, timeouts = self._loop, self._link, config.timeouts
         self._sweeper = Sweeper(loop)
         self._pool = Pool(loop, self._sweeper, ClientLimits())
-        self._assembly = assemble(config, time.time_ns() // 1_000_000_000)
+        way = Door(control_socket(configure.directory), configure.token)
+        self._assembly = assemble(config, time.time_ns() // 1_000_000_000, way=way)
         self._board = board = Board(self._descriptors.metrics)
         self._places = Places(link, config, board)
         self._assembly.life.places = self._places

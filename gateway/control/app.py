@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.control.api.house import House
+from gateway.control.api.server import Servers
+from gateway.control.api.surfaces import ENDPOINTS
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError, StoreBusy
 from gateway.control.directory import Directory
@@ -32,7 +35,7 @@ from gateway.log import print_requests
 from gateway.metrics import Board
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
-from gateway.settings.state import journal_folder, read_instance, store_file
+from gateway.settings.state import control_socket, journal_folder, read_instance, store_file
 from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
@@ -67,15 +70,20 @@ class Control:
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds)
+        self._house = House(store, _unix_microseconds, lambda: self._config, self._thread, self._command, link.call)
+        self._servers = Servers(ENDPOINTS, self._house, control_socket(configure.directory), configure.token)
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
         fleet = self._follower.fleet
         tasks = [spawn(self._report(), "report"), *([spawn(fleet.run(), "fleet")] if fleet is not None else [])]
         await self._tell(self._webhooks.left_over)
+        await self._servers.start()
         try:
             await self._follower.run()
         finally:
+            await self._servers.close()
+            self._house.close()
             self._webhooks.close()
             for task in tasks:
                 task.cancel()

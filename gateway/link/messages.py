@@ -29,6 +29,7 @@ class Configure(Message, frozen=True):
     config: bytes
     boot: str
     directory: str  # the state directory, absolute
+    token: str = ""  # of this boot: what control asks of whoever comes by its client door
 
 
 class Ready(Message, frozen=True):
@@ -95,7 +96,7 @@ class Release(Message, frozen=True):
 
 
 class Gone(Message, frozen=True):
-    """Ask whether the process run `load` of a backend has ended; answered by `Done(bool)`."""
+    """Ask how the process run `load` of a backend has ended; answered by `Done(str)`, empty while it lives."""
 
     backend: str
     load: str

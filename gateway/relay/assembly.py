@@ -5,11 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.link import door
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
 from gateway.relay.body import BodyReader
 from gateway.relay.chain import Chain, Hook, compile_chain
 from gateway.relay.clients import Clients
+from gateway.relay.control import Introduction, make_target
 from gateway.relay.dialect.kind import DIALECTS, Dialect, find_dialect
 from gateway.relay.directions import Directions
 from gateway.relay.guard import RULE, Guard
@@ -24,6 +26,7 @@ from gateway.relay.target import Target
 from gateway.settings import schema
 
 MODEL_METHODS = frozenset(("POST",))
+_CONTROL_BODY = 1_000_000  # bytes
 _CHECKS: dict[str, Hook | None] = {"required": require_identity, "optional": check_identity, "none": None}
 
 _Auth = Literal["required", "optional", "none"]
@@ -38,16 +41,19 @@ class Assembly(msgspec.Struct, frozen=True):
     life: Life
 
 
-def assemble(config: schema.Config, started: int, guard: Guard | None = None) -> Assembly:
+def assemble(
+    config: schema.Config, started: int, guard: Guard | None = None, way: door.Door | None = None
+) -> Assembly:
     """Compile `config`, which was checked. `started` is unix seconds. Raises ConfigError or TypeError.
 
     `guard` is one that knows who has failed already, and is started by its owner; else the assembly has its own.
+    `way` leads to control; nobody goes there without.
     """
-    return _Assembler(config, started, guard).build()
+    return _Assembler(config, started, guard, way or door.Door()).build()
 
 
 class _Assembler:
-    def __init__(self, config: schema.Config, started: int, guard: Guard | None) -> None:
+    def __init__(self, config: schema.Config, started: int, guard: Guard | None, way: door.Door) -> None:
         self._config = config
         self._registry = Registry(config.models)
         self._life = Life(self._registry, config, started)
@@ -55,6 +61,7 @@ class _Assembler:
             name: Target(name, settings, load_backend(name, *settings.engine))
             for name, settings in config.backends.items()
         }
+        self._control = make_target(way)
         failures = config.limits.failed_logins
         self._guard = None if failures.unlimited else guard or Guard(failures)
         self._plugins: list[AnyPlugin] = [] if self._guard is None or self._guard is guard else [self._guard]
@@ -69,7 +76,8 @@ class _Assembler:
         fallback = Route("", frozenset(), self._chain(self._default, schema.Route(path="", to="")), 1000, "own")
         clients = Clients(self._config.listen.trusted)
         locate = clients.locate if clients.has_proxies else None
-        directions = Directions(Router(routes), fallback, self._registry, self._targets, locate)
+        traces = self._config.headers.trace
+        directions = Directions(Router(routes), fallback, self._registry, self._targets, locate, traces)
         return Assembly(directions, tuple(self._plugins), self._guard, self._life)
 
     def _load(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, AnyPlugin]]:
@@ -117,6 +125,7 @@ class _Assembler:
             first_byte=timeouts.first_byte if route.first_byte is None else route.first_byte,
             idle=timeouts.idle if route.idle is None else route.idle,
             total=timeouts.total if route.total is None else route.total,
+            early_comments=route.early_comments,
         )
 
     def _own_routes(self) -> list[tuple[str, Route]]:
@@ -131,14 +140,29 @@ class _Assembler:
             ("GET", self._own("/errors/*", show_error, auth="none")),
             ("GET", self._own("/api/v1/me", self._me.show)),
             ("POST", self._own("/api/v1/me/keys/rotate", self._me.rotate, ("POST",))),
+            *[("GET", self._to_control(path)) for path in door.PATHS],
+            *[("GET", self._to_control(path, "none")) for path in door.OPEN_PATHS],
         ]
+
+    def _to_control(self, path: str, auth: _Auth = "required") -> Route:
+        """Control's API: what it is asked with, and by whom, is its affair behind the gate."""
+        chain = self._chain([*self._default, (door.NAME, Introduction(self._default))], _own_route(path, auth))
+        timeouts = self._config.timeouts
+        return Route(
+            path, frozenset(door.METHODS), chain, 0, "target", self._control, body=_CONTROL_BODY,
+            first_byte=timeouts.first_byte, idle=timeouts.idle, total=timeouts.total,
+        )  # fmt: skip
 
     def _own(
         self, path: str, serve: Serve, methods: tuple[str, ...] = ("GET", "HEAD"), auth: _Auth = "required",
         permission: str = "",
     ) -> Route:  # fmt: skip
-        chain = self._chain(self._default, schema.Route(path=path, to="", auth=auth))
+        chain = self._chain(self._default, _own_route(path, auth))
         return Route(path, frozenset(methods), chain, 0, "own", serve=serve, permission=permission)
+
+
+def _own_route(path: str, auth: _Auth) -> schema.Route:
+    return schema.Route(path=path, to="", auth=auth)
 
 
 def _name_dialect(route: schema.Route) -> Dialect | None:

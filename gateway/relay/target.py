@@ -11,6 +11,7 @@ from gateway.http.faults import UpstreamError
 from gateway.http.head import Headers, RequestHead, encode_headers, request_headers
 from gateway.http.origin import Origin
 from gateway.http.tls import make_context
+from gateway.link import door
 from gateway.relay.affinity import KeyOf, find_key
 from gateway.relay.balance import (
     Candidate,
@@ -21,6 +22,7 @@ from gateway.relay.balance import (
     pick_least_inflight,
     pick_weighted,
 )
+from gateway.relay.trace import OWN, Trace
 from gateway.settings import schema
 
 _NUMBERS = {
@@ -43,11 +45,12 @@ class Target:
 
     __slots__ = (
         "_fixed", "_key_of", "_keys", "_origins", "_pick", "_replaced", "_tls", "backend", "candidates", "identity",
-        "learns", "name", "passes",
+        "learns", "name", "passes", "provider",
     )  # fmt: skip
 
     def __init__(self, name: str, settings: schema.Backend, backend: AnyBackend) -> None:
         self.name = name
+        self.provider = settings.engine[0]
         self.backend = backend
         self.candidates = [Candidate(endpoint.url, endpoint.weight) for endpoint in backend.endpoints()]
         self.identity = settings.identity
@@ -88,6 +91,9 @@ class Target:
         fields = request_headers(head) if self.passes else _only_content(head)
         if exchange.replaced:
             fields = _replace(fields, exchange.replaced)
+        trace: Trace | None = exchange.trace
+        if trace is not None and (exchange.replaced or any(map(head.get, OWN))):
+            fields = [field for field in fields if field[0] not in OWN]
         if key := self._keys.get(url):
             fields = [field for field in fields if field[0] != b"authorization"] + key
         if self._replaced or (exchange.dialect is not None and head.get(b"accept-encoding") is not None):
@@ -97,12 +103,13 @@ class Target:
             fields = [field for field in fields if field[0] != b"content-type"]
             fields.append((b"content-type", _JSON))  # it was read as JSON; some servers insist on the word
         identity = _identify(exchange) if self.identity else b""
+        told = trace.tell(self.passes) if trace is not None else b""
         request_id = exchange.id if self.backend.wants_uuids else exchange.request_id
         if head.upgrade is not None:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b%b\r\n" % (
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bx-request-id: %b\r\n%b%b\r\n" % (
             exchange.method.encode(), path.encode("latin-1"), origin.host_header, framing,
-            encode_headers(fields), request_id.encode(), self._fixed, identity,
+            encode_headers(fields), told, request_id.encode(), self._fixed, identity,
         )  # fmt: skip
 
     def _below(self, path: str) -> str:
@@ -172,6 +179,8 @@ def explain_failure(exchange: Exchange, error: UpstreamError, died: str) -> Gate
         exchange.outcome = Outcome.NOT_REACHED
     else:
         exchange.outcome = Outcome.ENGINE_DIED if died else Outcome.UPSTREAM_FAILED
+    if exchange.upstream is not None and exchange.upstream.backend == door.NAME:
+        return GatewayError(1605)
     return GatewayError(1711 if died else _NUMBERS.get(error.kind, 1702))
 
 

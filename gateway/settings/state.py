@@ -2,6 +2,8 @@
 
 lock               held by the supervisor as long as it lives (flock)
 tollkeeper.sock    commands to the running gateway, mode 0600
+control.sock       the API behind the proxy, for workers, mode 0600
+admin.key          of the admin address, where the file names none, mode 0600
 journal/           one file per worker, until its records are in the store
 store.sqlite       keys, consumers, traces
 ledger.log, ledger.snapshot
@@ -110,9 +112,23 @@ def demo_keys_file(directory: str) -> str:
 
 
 def command_socket(directory: str) -> str:
-    """Where the supervisor listens for commands; in the temporary folder where the proper path is too long."""
-    path = os.path.join(os.path.abspath(directory), "tollkeeper.sock")
+    """Where the supervisor listens for commands."""
+    return _socket(directory, "tollkeeper")
+
+
+def control_socket(directory: str) -> str:
+    """Where control answers its API to workers."""
+    return _socket(directory, "control")
+
+
+def admin_key_file(directory: str) -> str:
+    return os.path.join(directory, "admin.key")
+
+
+def _socket(directory: str, name: str) -> str:
+    """In the directory, or in the temporary folder where that path is too long."""
+    path = os.path.join(os.path.abspath(directory), f"{name}.sock")
     if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
         return path
-    name = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
-    return str(Path(tempfile.gettempdir(), f"tollkeeper-{os.getuid()}-{name}.sock"))
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
+    return str(Path(tempfile.gettempdir(), f"{name}-{os.getuid()}-{digest}.sock"))

@@ -64,7 +64,8 @@ class Controller:
 
     def _describe_config(self) -> Configure:
         data = msgspec.msgpack.encode(plain(self._config))
-        return Configure(0, data, self._shared.boot, self._shared.directory)
+        shared = self._shared
+        return Configure(0, data, shared.boot, shared.directory, shared.token)
 
     def describe(self) -> dict[str, Any]:
         store = self._shared.desk.store

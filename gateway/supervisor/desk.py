@@ -50,9 +50,11 @@ _WORKERS_MAY = frozenset(("fetch", "me.rotate"))  # commands of control that wor
 
 _log = logging.getLogger("tollkeeper")
 
+Operate = Callable[[Command], Awaitable[Done | Failed]]
+
 
 class Desk:
-    """Answers messages. `broadcast` tells all workers something; `endpoints` and `control` are set by the owner."""
+    """Answers messages. `broadcast` tells all workers something; its owner sets `endpoints`, `control`, `operate`."""
 
     def __init__(self, ledger: AnyLedger, engines: Engines, broadcast: Callable[[Any], None]) -> None:
         self._ledger = ledger
@@ -67,6 +69,7 @@ class Desk:
         self.endpoints: Endpoints | None = None
         self._notices: deque[Notice] = deque(maxlen=_NOTICES)
         self._store, self._told = StoreState(False, 0.0, 0), time.monotonic()
+        self.operate: Operate | None = None  # what the operator's commands do
         self.unsettled: set[str] = set(ledger.unsettled())  # dead writers whose journal is not wholly stored
 
     @property
@@ -162,6 +165,8 @@ class Desk:
                 self.authority.count(message.replicas)
             case StoreState():
                 self._store, self._told = message, time.monotonic()
+            case Command() if self.operate is not None:
+                return self.operate(message)
             case Failed():
                 control.fail(message.reason)
         return None

@@ -33,6 +33,7 @@ class Resources(msgspec.Struct, frozen=True):
     fold: Fold
     desk: Desk
     boot: str
+    token: str
     directory: str
     next_name: Callable[[], str]
 
@@ -147,7 +148,7 @@ class Generation:
             worker.fail(reason)
             return Failed(reason)
         shared = self._shared
-        return Configure(self.number, self._data, shared.boot, shared.directory)
+        return Configure(self.number, self._data, shared.boot, shared.directory, shared.token)
 
     async def _replace(self, worker: Child) -> None:
         """A worker was told to end by itself (SIGTERM): another one takes over before it stops accepting."""

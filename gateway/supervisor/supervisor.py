@@ -90,10 +90,13 @@ class Supervisor:
         self._engines = Engines(directory, self._alive, lambda: None)
         self._desk = Desk(self._ledger, self._engines, self._broadcast)
         family = Family(self._alive, self._ledger.batch)
-        self._shared = Resources(family, self._fold, self._desk, self._boot, directory, self._next_name)
+        self._shared = Resources(
+            family, self._fold, self._desk, self._boot, secrets.token_hex(32), directory, self._next_name
+        )
         self._controller = Controller(self._shared, config)
         self._report = Report(self._generations, self._engines, self._desk, self._controller)
         self._status = StatusServer(self._fold, self._report.readiness)
+        self._desk.operate = self._obey
         self._commands = CommandSocket(command_socket(directory), self._obey)
 
     async def start(self, config: Config) -> None:

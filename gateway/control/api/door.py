@@ -13,6 +13,7 @@ from gateway.control.api.envelope import render, render_error
 from gateway.control.api.house import House
 from gateway.control.api.reading import LONGEST_BODY, read_body, read_query
 from gateway.errors import GatewayError
+from gateway.link import door as link
 
 Identify = Callable[[web.Request], Caller]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -22,7 +23,8 @@ _log = logging.getLogger("tollkeeper.control")
 
 def make_application(endpoints: Iterable[Endpoint], door: Door, house: House, identify: Identify) -> web.Application:
     """`identify` says who calls; it raises GatewayError where nobody may, and is asked before anything else."""
-    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(identify)])
+    header = link.ERROR if door == "client" else "X-Tollkeeper-Error"
+    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(identify, header)])
     for endpoint in endpoints:
         if door in endpoint.doors:
             _add(application.router, endpoint, _serve(endpoint, house))
@@ -40,7 +42,7 @@ def _serve(endpoint: Endpoint, house: House) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         began = time.monotonic()
         caller: Caller = request["caller"]
-        _check_permission(endpoint, caller)
+        _check_caller(endpoint, caller)
         query = read_query(endpoint.query, request.query)
         body = None if endpoint.body is None else await read_body(endpoint.body, request)
         call: Call[Any, Any] = Call(caller, request.match_info, query, body, house, request)
@@ -50,15 +52,17 @@ def _serve(endpoint: Endpoint, house: House) -> Handler:
     return serve
 
 
-def _check_permission(endpoint: Endpoint, caller: Caller) -> None:
+def _check_caller(endpoint: Endpoint, caller: Caller) -> None:
+    if not (endpoint.is_open or caller.consumer or caller.is_admin):
+        raise GatewayError(1001)
     if endpoint.permissions and not any(caller.may(permission) for permission in endpoint.permissions):
         wanted = " or ".join(endpoint.permissions)
         text = f"This asks for {wanted}, which the role {caller.role!r} does not hold. Ask the operator for it."
         raise GatewayError(1104, text, details={"permission": wanted, "role": caller.role})
 
 
-def _guard(identify: Identify) -> Any:
-    """Who is there, and every failure as an error of the catalogue."""
+def _guard(identify: Identify, header: str) -> Any:
+    """Who is there, and every failure as an error of the catalogue, with its number in `header`."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -68,14 +72,14 @@ def _guard(identify: Identify) -> Any:
             request_id = caller.request_id
             return await handler(request)
         except GatewayError as error:
-            return render_error(error, request_id)
+            return render_error(error, request_id, header)
         except web.HTTPNotFound:
-            return render_error(GatewayError(1301, "No such address."), request_id)
+            return render_error(GatewayError(1301, "No such address."), request_id, header)
         except web.HTTPMethodNotAllowed as error:
             allow = ", ".join(sorted(error.allowed_methods))
-            return render_error(GatewayError(1207, headers={"Allow": allow}), request_id)
+            return render_error(GatewayError(1207, headers={"Allow": allow}), request_id, header)
         except Exception:
             _log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
-            return render_error(GatewayError(1900), request_id)
+            return render_error(GatewayError(1900), request_id, header)
 
     return guard

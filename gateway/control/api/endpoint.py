@@ -18,9 +18,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `handler` is `async (Call) -> Listed | Found | StreamResponse`; it raises GatewayError to refuse. `answer` is the
-    type of `data`, or of one row of it where `form` is list; of one event or line where it is stream. Any one of
-    `permissions` suffices; none: everybody who is known may. `errors` are numbers of the catalogue that only this
-    handler raises. `media` is what a stream is sent as.
+    type of `data`, of one row of it where `form` is list, of one event or line where it is stream. Any one of
+    `permissions` suffices; none: everybody who is known may, and with `is_open` those who are not. `errors` are numbers
+    of the catalogue that only this handler raises. `media` is what a stream is sent as.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -31,6 +31,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     query: type[Query] = Query
     body: type[msgspec.Struct] | None = None
     permissions: tuple[str, ...] = ()
+    is_open: bool = False
     doors: tuple[Door, ...] = BOTH
     form: Form = "object"
     status: int = 200

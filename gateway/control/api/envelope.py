@@ -51,8 +51,9 @@ def select_data(call: Call[Any, Any], result: Listed | Found) -> Any:
     return select(msgspec.to_builtins(data), tree)
 
 
-def render_error(error: GatewayError, request_id: str) -> web.Response:
-    headers: Mapping[str, str] = {**error.headers, "X-Tollkeeper-Error": str(error.number), "Cache-Control": "no-store"}
+def render_error(error: GatewayError, request_id: str, header: str = "X-Tollkeeper-Error") -> web.Response:
+    """`header` is where the error's number stands."""
+    headers: Mapping[str, str] = {**error.headers, header: str(error.number), "Cache-Control": "no-store"}
     body = error.body(request_id)
     return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)
 

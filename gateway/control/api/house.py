@@ -1,7 +1,7 @@
 """What control lends to the handlers of its API: the store on threads, the operator's commands, the supervisor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -11,31 +11,32 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.store import Store
 from gateway.errors import GatewayError
+from gateway.link import Command, Done, Failed, LinkClosed
 from gateway.settings.schema import Config
 
 _READERS = 4  # queries at once; a slow one holds up no other surface
+_IMPOSSIBLE = 1401
 
 T = TypeVar("T")
-Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+Obey = Callable[[Command], Awaitable[Done | Failed]]
 
 
 class House:
-    """`clock` is unix microseconds, `config` the file as it was last read.
+    """`clock` is unix microseconds, `config` the file as it was last read, `writer` the thread of short writes.
 
-    `command` runs one of the directory's commands, `ask` one of the supervisor's; both by name and arguments, both
-    raise GatewayError. `writer` is the thread on which control writes what nobody waits long for.
+    `directory` obeys the commands that are control's own, `supervisor` the others.
     """
 
     def __init__(
         self, store: Store, clock: Callable[[], int], config: Callable[[], Config], writer: Executor,
-        command: Ask, ask: Ask,
+        directory: Obey, supervisor: Obey,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
         self.config = config
-        self.command = command
-        self.ask = ask
         self._writer = writer
+        self._directory = directory
+        self._supervisor = supervisor
         self._readers = ThreadPoolExecutor(_READERS, "reader")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -45,6 +46,17 @@ class House:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """`work` in a transaction that writes, committed when it returns. Raises GatewayError 1605."""
         return await self._run(self._writer, partial(self._write, work))
+
+    async def command(self, name: str, **arguments: Any) -> Any:
+        """Have a command of the directory done (`Commands`). Raises GatewayError."""
+        return _result(await self._directory(Command(name, arguments)))
+
+    async def ask(self, name: str, **arguments: Any) -> Any:
+        """Have the supervisor do one of its commands. Raises GatewayError."""
+        try:
+            return _result(await self._supervisor(Command(name, arguments)))
+        except LinkClosed:
+            raise GatewayError(1901) from None
 
     def close(self) -> None:
         self._readers.shutdown(wait=False, cancel_futures=True)
@@ -62,3 +74,9 @@ class House:
             return await asyncio.get_running_loop().run_in_executor(threads, act)
         except SQLAlchemyError as error:
             raise GatewayError(1605) from error
+
+
+def _result(answer: Done | Failed) -> Any:
+    if isinstance(answer, Failed):
+        raise GatewayError(answer.number or _IMPOSSIBLE, answer.reason, details=answer.details)
+    return answer.data

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from gateway.link import door
 from gateway.settings.problem import Problem
 from gateway.settings.schema import Config
 
@@ -19,6 +20,8 @@ def check_names(config: Config) -> Iterator[Problem]:
         for name in names:
             if not _is_header_name(name):
                 yield Problem(f"{section}.{name}", 'the name stands in headers: write it in ASCII, without `"`')
+    if door.NAME in config.backends:
+        yield Problem(f"backends.{door.NAME}", "this name is the gateway's own; take another one")
     for name, consumer in config.consumers.items():
         if consumer.project and not _is_header_name(consumer.project):
             yield Problem(f"consumers.{name}.project", 'it stands in headers: write it in ASCII, without `"`')
