@@ -15,6 +15,7 @@ _decoder = msgspec.json.Decoder(Record)
 _line_decoder = msgspec.json.Decoder(Opened)
 _encoder = msgspec.json.Encoder()
 _WORKER_LOST = 1903
+_NUL, _NO_CHARACTER = rb"\u0000", rb"\ufffd"  # PostgreSQL's text holds any character but this one
 
 
 class Batch(msgspec.Struct):
@@ -34,7 +35,7 @@ def plan(data: bytes, writer: str) -> Batch:
     batch = Batch()
     opened: dict[str, Opened] = {}
     progress: dict[str, Progress] = {}
-    for record in _decode(data, batch):
+    for record in _decode(data.replace(_NUL, _NO_CHARACTER), batch):
         if isinstance(record, Closed):
             _finish(batch, record)
             if opened.pop(record.opened.id, None) is None:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from gateway.control.batch import Batch, plan, plan_lost
-from gateway.control.rows import write_batch
+from gateway.control.rows import insert_new, write_batch
 from gateway.control.store import Store, checkpoint
 from gateway.control.tables import open_requests, writers
 from gateway.journal import Closed, is_locked, segment_path
@@ -36,8 +36,12 @@ class Position(msgspec.Struct, frozen=True):
     state: str = "writing"
 
 
+class Overtaken(OSError):
+    """Somebody else moved this position: a predecessor whose last commit came after its death."""
+
+
 class Ingest:
-    """Reads the journals in `directory` into `store`. `clock` is unix microseconds.
+    """Reads the journals in `directory` into `store`. `clock` is unix microseconds, `instance` the replica's name.
 
     `seen` gets the requests of each batch once they are stored. Waits until no other process reads the journals: a
     predecessor may be about to commit.
@@ -49,6 +53,7 @@ class Ingest:
         directory: Path,
         clock: Callable[[], int],
         seen: Callable[[list[Closed]], None] = lambda _: None,
+        instance: str = "",
     ) -> None:
         self._lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -58,6 +63,7 @@ class Ingest:
         self._directory = directory
         self._clock = clock
         self._seen = seen
+        self._instance = instance
         self.reload()
 
     def sealed(self) -> list[str]:
@@ -67,7 +73,7 @@ class Ingest:
     def reload(self) -> None:
         """Take the positions from the store: after a failure only the store knows whether it was committed."""
         with self._store.reading.connect() as connection:
-            rows = connection.execute(select(writers)).all()
+            rows = connection.execute(select(writers).where(writers.c.instance == self._instance)).all()
         self._positions = {row.writer: Position(row.segment, row.offset, row.lost, row.state) for row in rows}
 
     def step(self) -> bool:
@@ -118,7 +124,7 @@ class Ingest:
         if data:
             self._take(writer, position, data)
         elif segment_path(self._directory, writer, position.segment + 1).exists():
-            self._commit(writer, Position(position.segment + 1, 0, position.lost), Batch())
+            self._commit(writer, position, Position(position.segment + 1, 0, position.lost), Batch())
         else:
             self._seal(writer, position, path)
         return True
@@ -127,7 +133,7 @@ class Ingest:
         batch = plan(data, writer)
         self.lost += batch.lost
         after = Position(position.segment, position.offset + len(data), position.lost + batch.lost)
-        self._commit(writer, after, batch)
+        self._commit(writer, position, after, batch)
         self.behind |= len(data) > CHUNK // 2
 
     def _seal(self, writer: str, position: Position, path: Path) -> None:
@@ -139,18 +145,25 @@ class Ingest:
         with self._store.reading.connect() as connection:
             left = connection.execute(select(open_requests).where(open_requests.c.writer == writer)).all()
         batch = plan_lost([tuple(row) for row in left], finished)
-        self._commit(writer, msgspec.structs.replace(position, state=state), batch)
+        self._commit(writer, position, msgspec.structs.replace(position, state=state), batch)
 
-    def _commit(self, writer: str, position: Position, batch: Batch) -> None:
+    def _commit(self, writer: str, before: Position, after: Position, batch: Batch) -> None:
         with self._store.writing.begin() as connection:
+            self._move(connection, writer, before, after)
             write_batch(connection, batch, writer)
-            self._save(connection, writer, position)
-        self._positions[writer] = position
+        self._positions[writer] = after
         self._seen(batch.finished)
 
-    def _save(self, connection: Connection, writer: str, position: Position) -> None:
-        values = {"writer": writer, **msgspec.structs.asdict(position), "changed": self._clock()}
-        connection.execute(writers.insert().prefix_with("OR REPLACE"), values)
+    def _move(self, connection: Connection, writer: str, before: Position, after: Position) -> None:
+        """From `before`, and from nowhere else: PostgreSQL may still commit what a killed predecessor sent."""
+        values = {**msgspec.structs.asdict(after), "changed": self._clock(), "instance": self._instance}
+        if writer in self._positions:
+            at = [writers.c[name] == getattr(before, name) for name in ("segment", "offset", "state")]
+            done = connection.execute(update(writers).where(writers.c.writer == writer, *at).values(values))
+        else:
+            done = connection.execute(insert_new(connection, writers).values(writer=writer, **values))
+        if done.rowcount != 1:
+            raise Overtaken(f"the journal of {writer} is not where it was")
 
 
 def _read(path: Path, offset: int) -> bytes:

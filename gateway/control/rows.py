@@ -1,54 +1,104 @@
-"""How a batch is written: plain SQL text made once from the tables, and executemany of tuples below it.
+"""How a batch is written: SQL text made once from the tables for each database, and tuples below it.
 
-SQLAlchemy's own handling of parameters costs more than SQLite's insert; the rest of control uses Core.
+SQLAlchemy's own handling of parameters costs more than the insert itself; the rest of control uses Core.
 """
 
+from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.control.batch import Batch
+from gateway.control.batch import Batch, Row
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
-
-def _compile(statement: sqlite.Insert) -> str:
-    return str(statement.compile(dialect=sqlite.dialect()))
-
-
-_add_units = sqlite.insert(writer_usage)
-_INSERT = _compile(sqlite.insert(requests).on_conflict_do_nothing())
-_CONTENT = _compile(sqlite.insert(contents).on_conflict_do_nothing())
-_OPEN = _compile(sqlite.insert(open_requests).prefix_with("OR REPLACE"))
-_ADD = _compile(
-    _add_units.on_conflict_do_update(
-        index_elements=list(writer_usage.primary_key),
-        set_={"units": writer_usage.c.units + _add_units.excluded.units},
-    )
-)
-_PROGRESS = "UPDATE open_requests SET bytes_out = ?, tokens_out = ? WHERE id = ?"
 _of_opened = attrgetter(*column_names(Opened))
 _of_closed = attrgetter(*column_names(Closed))
-_USED = "UPDATE keys SET last_used = max(last_used, ?) WHERE id = ? AND consumer = ?"  # the store's keys alone
-_CLOSE = "DELETE FROM open_requests WHERE id = ?"
+_COLUMNS = ", ".join(f'"{column.name}"' for column in requests.columns)  # an upgraded table has them in another order
+
+
+def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that passes over rows that are there already, in the database's own words."""
+    return _insert(connection.dialect.name, table).on_conflict_do_nothing()
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     """Write everything in `batch`, within the caller's transaction."""
+    texts = _compile(connection.dialect.name)
     finished = [(*_of_opened(closed.opened), *_of_closed(closed), writer) for closed in batch.finished]
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
+    if finished:
+        _WRITERS[connection.dialect.name](connection, texts.requests, finished)
     for statement, rows in (
-        (_INSERT, finished),
-        (_CONTENT, batch.contents),
-        (_OPEN, batch.opened),
-        (_PROGRESS, batch.progress),
-        (_CLOSE, batch.closed),
-        (_ADD, usage),
-        (_USED, _last_uses(batch)),
+        (texts.contents, batch.contents),
+        (texts.open, batch.opened),
+        (texts.progress, batch.progress),
+        (texts.close, batch.closed),
+        (texts.usage, usage),
+        (texts.used, _last_uses(batch)),
     ):
         if rows:
             connection.exec_driver_sql(statement, rows)
+
+
+class _Texts(NamedTuple):
+    """The statements of a batch."""
+
+    requests: str
+    contents: str
+    open: str
+    usage: str
+    progress: str
+    close: str
+    used: str
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+@cache
+def _compile(dialect: str) -> _Texts:
+    """Parameters stand as `?` for SQLite, `%s` for psycopg."""
+    compiler = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+    mark, most = ("?", "max") if dialect == "sqlite" else ("%s", "greatest")
+
+    def text(statement: sqlite.Insert | postgresql.Insert) -> str:
+        return str(statement.compile(dialect=compiler))
+
+    opened, usage = _insert(dialect, open_requests), _insert(dialect, writer_usage)
+    replaced = {column.name: opened.excluded[column.name] for column in open_requests.columns if column.name != "id"}
+    added = {"units": writer_usage.c.units + usage.excluded.units}
+    return _Texts(
+        requests=text(_insert(dialect, requests).on_conflict_do_nothing()),
+        contents=text(_insert(dialect, contents).on_conflict_do_nothing()),
+        open=text(opened.on_conflict_do_update(index_elements=["id"], set_=replaced)),
+        usage=text(usage.on_conflict_do_update(index_elements=list(writer_usage.primary_key), set_=added)),
+        progress=f"UPDATE open_requests SET bytes_out = {mark}, tokens_out = {mark} WHERE id = {mark}",
+        close=f"DELETE FROM open_requests WHERE id = {mark}",
+        # the store's keys alone; in the order of their ids, as two replicas may do it at once
+        used=f"UPDATE keys SET last_used = {most}(last_used, {mark}) WHERE id = {mark} AND consumer = {mark}",
+    )
+
+
+def _insert_rows(connection: Connection, statement: str, rows: list[Row]) -> None:
+    connection.exec_driver_sql(statement, rows)
+
+
+def _copy_rows(connection: Connection, _: str, rows: list[Row]) -> None:
+    """COPY takes a row in a third of the time, but stops at one that is there already: so by a table beside it."""
+    cursor: Any = connection.connection.cursor()
+    cursor.execute("CREATE TEMP TABLE IF NOT EXISTS arriving (LIKE requests INCLUDING DEFAULTS) ON COMMIT DELETE ROWS")
+    with cursor.copy(f"COPY arriving ({_COLUMNS}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(f"INSERT INTO requests ({_COLUMNS}) SELECT {_COLUMNS} FROM arriving ON CONFLICT DO NOTHING")
+
+
+_WRITERS: dict[str, Callable[[Connection, str, list[Row]], None]] = {"sqlite": _insert_rows, "postgresql": _copy_rows}
 
 
 def _last_uses(batch: Batch) -> list[tuple[int, str, str]]:
@@ -58,4 +108,4 @@ def _last_uses(batch: Batch) -> list[tuple[int, str, str]]:
         opened = closed.opened
         if opened.credential and last.get(who := (opened.credential, opened.consumer), 0) < opened.started:
             last[who] = opened.started
-    return [(started, *who) for who, started in last.items()]
+    return [(started, *who) for who, started in sorted(last.items())]

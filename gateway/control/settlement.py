@@ -13,11 +13,12 @@ _REMEMBER = 67 * 86_400 * 1_000_000  # microseconds for which a settled writer's
 
 
 class Settlement:
-    """Knows the totals of dead writers, and when they may be forgotten. `clock` is unix microseconds."""
+    """Knows the totals of an `instance`'s dead writers, and when they may be forgotten. `clock` is unix microseconds."""
 
-    def __init__(self, store: Store, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], int], instance: str = "") -> None:
         self._store = store
         self._clock = clock
+        self._instance = instance
 
     def totals(self, writer: str) -> Totals | None:
         """What a dead writer spent; None where that is not known: it lives, lost records, or left no journal.
@@ -35,12 +36,13 @@ class Settlement:
             return tuple((quota_key, period, units) for quota_key, period, units in rows)
 
     def settled(self) -> dict[tuple[str, str], int]:
-        """What all settled writers spent, by (quota key, period)."""
+        """What all settled writers of this instance spent, by (quota key, period)."""
         columns = writer_usage.c.quota_key, writer_usage.c.period
         rows = select(*columns, func.sum(writer_usage.c.units)).join(writers, writers.c.writer == writer_usage.c.writer)
+        own = writers.c.instance == self._instance
         with self._store.reading.connect() as connection:
             found = connection.execute(
-                rows.where(writers.c.state == "settled", writers.c.lost == 0).group_by(*columns)
+                rows.where(writers.c.state == "settled", writers.c.lost == 0, own).group_by(*columns)
             ).all()
         return {(quota_key, period): int(units) for quota_key, period, units in found}
 

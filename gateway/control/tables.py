@@ -6,11 +6,11 @@ Times of day are unix microseconds, units milli-units, as in the journal.
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
 from gateway.journal import Closed, Opened
 
-REVISION = "0004_trace"  # the newest of migrations/versions
+REVISION = "0005_replicas"  # the newest of migrations/versions
 
 metadata = MetaData()
 
@@ -78,6 +78,7 @@ writers = Table(  # how far each journal is stored
     Column("lost", BigInteger, nullable=False),  # records that are missing from it
     Column("state", Text, nullable=False),  # writing; sealed: dead and wholly stored; settled: the ledger knows
     Column("changed", BigInteger, nullable=False),
+    Column("instance", Text, nullable=False, server_default=""),  # the replica whose writer it is
     sqlite_with_rowid=False,
 )
 
@@ -115,7 +116,16 @@ notices = Table(  # what webhooks were or will be told: each event once
     Column("body", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("done", BigInteger, nullable=False),  # told, or given up; 0: not yet
+    Column("instance", Text, nullable=False, server_default=""),  # the replica that tells it
     sqlite_with_rowid=False,
+)
+
+directory_changes = Table(  # for the other replicas: of which keys they hold what is no longer so
+    "directory_changes",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),  # in the order of commits
+    Column("created", BigInteger, nullable=False),
+    Column("digests", LargeBinary, nullable=False),  # one after the other
 )
 
 keys = Table(  # never the key itself

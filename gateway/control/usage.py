@@ -19,7 +19,7 @@ def month_usage(store: Store, month: str) -> list[dict[str, Any]]:
     except ValueError:
         raise ValueError(f"{month!r} is not a month; write it like 2026-11") from None
     end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
-    units = (func.sum(requests.c.units) / 1000).label("units")
+    units = func.sum(requests.c.units).label("units")
     query = (
         select(
             requests.c.consumer,
@@ -34,7 +34,10 @@ def month_usage(store: Store, month: str) -> list[dict[str, Any]]:
         .order_by(units.desc(), requests.c.consumer)
     )
     with store.reading.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        rows = connection.execute(query).mappings().all()
+    sums = ("units", "tokens_in", "tokens_out")  # PostgreSQL's are decimals
+    found = [{**row, **{name: int(row[name]) for name in sums}} for row in rows]
+    return [{**row, "units": row["units"] / 1000} for row in found]
 
 
 def _microseconds(moment: datetime) -> int:

@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import delete, or_, select, update
 
 from gateway.control.outbound import check_url, open_session
+from gateway.control.rows import insert_new
 from gateway.control.store import Store
 from gateway.control.tables import notices
 from gateway.link import Notice
@@ -34,6 +34,7 @@ _PATIENCE = 10.0  # seconds for one try
 _PAUSES = (1.0, 4.0, 16.0, 64.0, 256.0, 900.0)  # seconds before each further try
 _AT_ONCE = 8
 _KEPT = 400 * 86_400 * 1_000_000  # microseconds for which it is remembered what was told
+_OVERDUE = 3600 * 1_000_000  # by then whoever noticed it has told it, or is dead
 _STALE = 86_400 * 1_000_000  # what could not be told for a day is not told any more
 
 _log = logging.getLogger("tollkeeper.control")
@@ -50,12 +51,18 @@ class Letter(NamedTuple):
 
 
 class Webhooks:
-    """Keeps and tells notices. `clock` is unix microseconds; `wanted` tells the webhooks of the configuration."""
+    """Keeps and tells notices. `clock` is unix microseconds; `wanted` tells the webhooks of the configuration.
 
-    def __init__(self, store: Store, wanted: Callable[[], Iterable[Webhook]], clock: Callable[[], int]) -> None:
+    What one `instance` of several noticed, it tells itself; the others take it up only when it is long overdue.
+    """
+
+    def __init__(
+        self, store: Store, wanted: Callable[[], Iterable[Webhook]], clock: Callable[[], int], instance: str = ""
+    ) -> None:
         self._store = store
         self._wanted = wanted
         self._clock = clock
+        self._instance = instance
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,12 +74,13 @@ class Webhooks:
             for webhook in self._wanted()
             if notice.event in webhook.events
         ]
+        fixed = {"created": now, "done": 0, "instance": self._instance}
         with self._store.writing.begin() as connection:
-            statement = insert(notices).on_conflict_do_nothing()
+            statement = insert_new(connection, notices)
             return [
                 letter
                 for letter in letters
-                if connection.execute(statement.values({**letter._asdict(), "created": now, "done": 0})).rowcount
+                if connection.execute(statement.values({**letter._asdict(), **fixed})).rowcount
             ]
 
     def left_over(self) -> list[Letter]:
@@ -80,7 +88,8 @@ class Webhooks:
         now = self._clock()
         with self._store.writing.begin() as connection:
             connection.execute(delete(notices).where(notices.c.created < now - _KEPT))
-            waiting = select(notices).where(notices.c.done == 0, notices.c.created > now - _STALE)
+            mine = or_(notices.c.instance == self._instance, notices.c.created < now - _OVERDUE)
+            waiting = select(notices).where(notices.c.done == 0, notices.c.created > now - _STALE, mine)
             return [Letter(row.key, row.url, row.body) for row in connection.execute(waiting)]
 
     def send(self, letters: Iterable[Letter], call: Call) -> None:

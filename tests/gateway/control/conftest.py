@@ -3,11 +3,37 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.store import Store, open_store
+from gateway.control.store import Store, open_store, upgrade_store
+from tests.postgres import Server, need_postgres, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One PostgreSQL for all tests. Its database `model` is a store without a row, to be copied."""
+    need_postgres()
+    with running_postgres() as server:
+        server.query("CREATE DATABASE model")
+        upgrade_store(server.url("model"))
+        yield server
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    """A new SQLite."""
     opened = open_store(str(tmp_path / "store.sqlite"))
     yield opened
-    opened.reading.dispose()
+    opened.close()
+
+
+@pytest.fixture
+def postgres_store(postgres: Server) -> Iterator[Store]:
+    opened = open_store(postgres.make_database("model"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """A new store of each kind."""
+    found: Store = request.getfixturevalue("store" if request.param == "sqlite" else "postgres_store")
+    return found
