@@ -170,8 +170,9 @@ class Answer:
         now = self._now()
         if not exchange.first_byte:
             exchange.first_byte = self._last_progress = now
-            self._describe(exchange)
-            self._begin()
+            if not self._request.started:  # with comments, while it was waited for
+                self._describe(exchange)
+                self._begin()
         elif now - self._last_progress >= _PROGRESS:
             self._last_progress = now
             self._progress(exchange, self.delivered())

@@ -13,13 +13,15 @@ from gateway.http.head import ResponseHead, response_headers
 from gateway.http.tunnel import splice
 from gateway.relay.answer import HOLD, Answer, Progress
 from gateway.relay.chain import run_response
+from gateway.relay.dialect.rejection import Rejection, read_fault
 from gateway.relay.dialect.tokens import ask_for_usage, count_tokens, estimate
 from gateway.relay.fallback import Diverted
 from gateway.relay.fitting import find_other_name
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.headers import describe
 from gateway.relay.places import Places
-from gateway.relay.reading import even_out, is_error, is_held, is_stream
+from gateway.relay.herald import STREAM_LINES
+from gateway.relay.reading import even_out, is_error, is_held, is_stream, is_whole
 from gateway.relay.route import Route
 from gateway.relay.shedding import Shedding
 from gateway.relay.target import Target, blame_failure, explain_failure
@@ -75,14 +77,15 @@ class Carriage:
         self._running[exchange] = asyncio.current_task()
         try:
             head = await self._forwarder.send(passage, route)
-            assert exchange.upstream is not None
+            assert exchange.upstream is not None and passage.connection is not None
             exchange.upstream.status = head.status
             exchange.reply = Reply(head.status, response_headers(head))
-            exchange.status = head.status
+            if not exchange.request.started:  # with comments, while it waited
+                exchange.status = head.status
             exchange.outcome = Outcome.UPSTREAM_FAILED  # until its answer is judged
             if head.status == 101:
                 await self._tunnel(exchange, route, passage, conclude)
-            elif route.chain.leaves_answers and _is_whole(exchange, passage, head):
+            elif route.chain.leaves_answers and is_whole(exchange, passage.connection, head, target.backend):
                 self._hand_on(exchange, passage, conclude)
             else:
                 await self._relay(exchange, route, passage, head, conclude)
@@ -163,7 +166,7 @@ class Carriage:
         answer = Answer(exchange, route.chain, length, self._progress, self._describe)
         if is_stream(exchange, head):
             answer.watch(strip_usage=exchange.stream and not exchange.client_wants_usage)
-            exchange.lines.append("Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n")
+            exchange.lines.append(STREAM_LINES)
         elif exchange.method != "HEAD" and (head.status >= 500 or is_held(exchange, head)):
             answer.hold()
         return answer
@@ -173,6 +176,9 @@ class Carriage:
         connection, request, reply = passage.connection, exchange.request, exchange.reply
         assert connection is not None and reply is not None
         chain = route.chain
+        is_late = request.started  # with comments, while it waited
+        if is_late and not failed and answer.events is None:
+            raise GatewayError(1703, "The model server answered a request for a stream with something else.")
         failed = is_error(exchange, reply.status)
         holds = failed or (chain.buffers and not reply.is_stream)
         if holds:
@@ -182,9 +188,12 @@ class Carriage:
                 backend, detour = passage.target.backend, exchange.detour
                 if detour is not None and detour.takes_answer(exchange, backend, original, self.budget):
                     self._judge(exchange, passage, None, 0, original)
+                if is_late:
+                    self._judge(exchange, passage, None, 0, original)
+                    raise Rejection(read_fault(reply.status, original))
                     raise Diverted
                 even_out(exchange, reply, original)
-        if chain.response:
+        if chain.response and not is_late:
             await run_response(chain, exchange, Outcome.COMPLETE)  # it was the upstream's work, even if it is refused
             exchange.status = reply.status
         data = reply.body if holds else connection.body()
@@ -239,12 +248,3 @@ class Carriage:
         exchange.sent = end.to_client
         exchange.outcome = Outcome.COMPLETE
         conclude(exchange)
-
-
-def _is_whole(exchange: Exchange, passage: Passage, head: ResponseHead) -> bool:
-    """Whether all of the answer is here, and it is neither a stream of events nor an error to be made even."""
-    connection = passage.connection
-    assert connection is not None
-    if not connection.complete or exchange.method == "HEAD" or is_error(exchange, head.status):
-        return False
-    return not is_stream(exchange, head) and not find_other_name(exchange, passage.target.backend)

@@ -51,7 +51,7 @@ class Detour:
 
     def takes_error(self, exchange: Exchange, error: GatewayError, budget: RetryBudget) -> bool:
         """Whether the next model is to be asked, since the gateway would refuse the request with `error`."""
-        is_open = not exchange.request.started and exchange.request.complete and exchange.upload is None
+        is_open = not exchange.first_byte and exchange.request.complete and exchange.upload is None
         return is_open and self._takes(_CONDITIONS.get(error.number, ()), exchange, budget)
 
     def takes_answer(self, exchange: Exchange, backend: AnyBackend, body: bytes, budget: RetryBudget) -> bool:
@@ -75,7 +75,8 @@ class Detour:
         exchange.fields = None if self._fields is None else dict(self._fields)
         exchange.body = self._body
         exchange.reply = None
-        exchange.status = 0
+        if not exchange.request.started:  # with comments, while the first one was waited for
+            exchange.status = 0
         exchange.answered = 0.0
         if exchange.outcome is Outcome.UPSTREAM_REJECTED:
             exchange.outcome = Outcome.UPSTREAM_FAILED

@@ -100,7 +100,7 @@ class Forwarder:
         """The head of the answer that is to be relayed. Raises GatewayError with the exchange's outcome set."""
         retrying, places, name = False, self._places, passage.target.name
         if not passage.target.candidates:
-            await self._take_slot(passage)
+            await self._take_slot(passage, route)
         try:
             while True:
                 trial = await places.find_trial(name, passage.tried) if places.trials else None
@@ -164,10 +164,10 @@ class Forwarder:
             )
             self._places.report(seen)
 
-    async def _take_slot(self, passage: Passage) -> None:
+    async def _take_slot(self, passage: Passage, route: Route) -> None:
         self._places.check_body(passage.exchange, passage.target.name, self._now())
         passage.slotted = True
-        slot = await self._places.acquire(passage.exchange, passage.target.name)
+        slot = await self._places.acquire(passage.exchange, passage.target.name, route)
         passage.url, passage.load = slot.url, slot.load
         passage.target.learn_key(slot.url, slot.key)
 

@@ -24,6 +24,8 @@ from gateway.link import (
 from gateway.metrics import Board
 from gateway.relay.body import forwarded_body
 from gateway.relay.claim import count_tokens, estimate_tokens, find_consumer, find_priority, find_tier
+from gateway.relay.herald import is_awaited, keep_company
+from gateway.relay.route import Route
 from gateway.settings.schema import Config
 
 _NONE: frozenset[str] = frozenset()
@@ -82,7 +84,7 @@ class Places:
                     return url
         return None
 
-    async def acquire(self, exchange: Exchange, backend: str) -> Slot:
+    async def acquire(self, exchange: Exchange, backend: str, route: Route) -> Slot:
         """A slot of the backend, when there is one. Raises GatewayError 1108, 1707 to 1709, 1714, 1716, 1802, 1808.
 
         The place in the queue is given up if the caller is cancelled.
@@ -93,7 +95,10 @@ class Places:
             find_consumer(exchange), estimate_tokens(exchange, tier.reserve), tier.may_load, tier.may_evict,
         )  # fmt: skip
         try:
-            answer = await self._link.call(ask)
+            coming = self._link.call(ask)
+            if route.early_comments and is_awaited(exchange):
+                await keep_company(exchange, route, coming, lambda: self._find_state(backend))
+            answer = await coming
         except LinkClosed:
             raise GatewayError(1901) from None
         except asyncio.CancelledError:
@@ -107,6 +112,11 @@ class Places:
         if waited := answer.details.get("waited"):
             self._count_wait(exchange, ask, waited)
         raise self._refusal(backend, answer)
+
+    async def _find_state(self, backend: str) -> str:
+        """What somebody who waits for a slot is waiting for, in a word."""
+        lives = await self.command("models.lives")
+        return "queued" if lives.get(backend, {}).get("status") == "loaded" else "loading"
 
     def _count_wait(self, exchange: Exchange, ask: Acquire, seconds: float) -> None:
         exchange.queued += seconds

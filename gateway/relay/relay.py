@@ -12,10 +12,11 @@ from gateway.http.faults import BadRequest, ClientGone, ClientStalled
 from gateway.http.request import Request
 from gateway.relay.carriage import Carriage
 from gateway.relay.chain import run_access, run_chunk, run_response
-from gateway.relay.dialect.envelope import error_body
+from gateway.relay.dialect.envelope import error_body, error_event
 from gateway.relay.dialect.tokens import estimate
 from gateway.relay.directions import Directions, explain_fault, no_route, open_exchange
 from gateway.relay.fallback import Diverted
+from gateway.relay.herald import is_awaited
 from gateway.relay.route import Route
 
 _log = logging.getLogger("tollkeeper")
@@ -160,6 +161,8 @@ class Relay:
             request.abort()
             return
         exchange.status = error.status
+            if not exchange.sent and is_awaited(exchange):  # there were comments, and nothing else
+                request.write(error_event(exchange.dialect, error, exchange.request_id))
         for name, value in error.headers.items():
             exchange.set_header(name, value)
         exchange.set_header("X-Tollkeeper-Error", str(error.number))

@@ -36,6 +36,7 @@ class Route(msgspec.Struct, frozen=True):
     first_byte: float = 120.0
     idle: float = 60.0
     total: float = 1800.0
+    early_comments: float = 0.0  # seconds between two, while a stream waits for its model; 0: none
     dialect: Dialect | None = None
     is_mixed: bool = False
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.loader import Kind, find_settings, known_names
 from gateway.settings.schema import Backend, Config, Fallback, Listen, Listener, Model
-from gateway.settings.units import Budget, Bytes, Rate, Seconds
+from gateway.settings.units import Budget, Bytes, Pause, Rate, Seconds
 
 Schema = dict[str, Any]
 
@@ -22,6 +22,7 @@ _LEAVES: dict[Any, Schema] = {
     bool: {"type": ["boolean", "string"], "pattern": _REFERENCE},
     Any: {},
     Seconds: {"type": ["number", "string"], "pattern": rf"^[0-9_.]+ *(ms|s|min|m|h|d)$|{_REFERENCE}"},
+    Pause: {"type": ["boolean", "number", "string"], "pattern": rf"^[0-9_.]+ *(ms|s|min|m|h|d)$|{_REFERENCE}"},
     Bytes: {"type": ["integer", "string"], "pattern": rf"^[0-9_.]+ *([kKmMgG][iI]?)?[bB]?$|{_REFERENCE}"},
     Budget: {"type": "string", "pattern": rf"^[0-9_.]+ *USD */ *month$|{_REFERENCE}"},
     Rate: {"type": "string", "pattern": rf"^[1-9][0-9_]* */ *[a-z]+$|^unlimited$|{_REFERENCE}"},

@@ -21,7 +21,7 @@ from gateway.settings.site import Log as Log
 from gateway.settings.site import State as State
 from gateway.settings.site import Timeouts as Timeouts
 from gateway.settings.site import Webhook as Webhook
-from gateway.settings.units import Budget, Bytes, Rate, Seconds, Secret
+from gateway.settings.units import Budget, Bytes, Pause, Rate, Seconds, Secret
 
 
 class Cap(Section, frozen=True):
@@ -187,6 +187,7 @@ class Route(Section, frozen=True):
     first_byte: Seconds | None = None
     idle: Seconds | None = None
     total: Seconds | None = None
+    early_comments: Pause = Pause(0)  # in streams that wait for their model, so far apart; true: 5 s, false: none
 
 
 class Config(Section, frozen=True):

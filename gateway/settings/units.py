@@ -30,6 +30,14 @@ class Seconds(float):
         return float(self)
 
 
+class Pause(Seconds):
+    """A duration that may be left to us: `true` is 5 s, `false` is 0."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        return cls(5 * value) if isinstance(value, bool) else super().parse(value)
+
+
 class Bytes(int):
     """A size in bytes, written `512KB`, `10MB`, `2GB` (powers of ten), `10MiB` (powers of two), or a plain number."""
 

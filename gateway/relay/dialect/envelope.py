@@ -45,5 +45,5 @@ def error_event(dialect: Dialect, error: GatewayError, request_id: str) -> bytes
     if dialect.shape == "anthropic":
         return b"event: error\ndata: " + error_body(dialect, error, request_id) + b"\n\n"
     told = error.envelope(request_id)
-    flat = {"type": "error", "code": error.entry.code, "message": error.message, "param": error.param}
+    flat = {"type": "error", "code": told["error"]["code"], "message": error.message, "param": error.param}
     return b"event: error\ndata: " + msgspec.json.encode({**flat, **told}) + b"\n\n"

@@ -6,6 +6,7 @@ cleaned: one line, bounded, no traces, no paths of its files.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from html import unescape
 from http import HTTPStatus
 from typing import Any
@@ -46,16 +47,25 @@ class Fault(msgspec.Struct, frozen=True):
         return self.code == "context_length_exceeded"
 
 
+class Rejection(GatewayError):
+    """An upstream's error in our envelope, with its own type and code."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(1715, fault.message, param=fault.param, details=fault.details)
+        self._fault = fault
+
+    def envelope(self, request_id: str, now: datetime | None = None) -> dict[str, dict[str, Any]]:
+        envelope = super().envelope(request_id, now)
+        envelope["error"] |= {"type": self._fault.type, "code": self._fault.code}
+        return envelope
+
+
 def make_even(dialect: Dialect, status: int, body: bytes, request_id: str) -> bytes | None:
     """The whole answer that tells an upstream's error in `dialect`; None where `body` does so already."""
     said = _parse(body)
     if _is_even(dialect, said):
         return None
-    fault = _understand(status, said, body)
-    error = GatewayError(1715, fault.message, param=fault.param, details=fault.details)
-    envelope = error.envelope(request_id)
-    envelope["error"] |= {"type": fault.type, "code": fault.code}
-    return encode_error(dialect, status, envelope)
+    return encode_error(dialect, status, Rejection(_understand(status, said, body)).envelope(request_id))
 
 
 def read_fault(status: int, body: bytes) -> Fault:

@@ -36,6 +36,8 @@ def _route(route: Route, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.methods", f"`{method}` is not a method that can be passed on; write GET, POST, …")
     if route.strip and not (plain == route.strip or plain.startswith(route.strip.rstrip("/") + "/")):
         yield Problem(f"{path}.strip", f"`{route.strip}` is not the beginning of {route.path}")
+    if route.early_comments and route.to != "models":
+        yield Problem(f"{path}.early_comments", "only streams of models begin before there is an answer")
 
 
 def _is_plain(path: str) -> bool:

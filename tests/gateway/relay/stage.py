@@ -16,6 +16,7 @@ from gateway.ledger.lease import Wallet
 from gateway.ledger.limit import Ask, Refund, Return
 from gateway.link import (
     Acquire,
+    Command,
     Done,
     Failed,
     Found,

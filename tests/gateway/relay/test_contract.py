@@ -2,33 +2,19 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import plugins
 from gateway.plugin import AnyPlugin
 from gateway.relay.assembly import assemble
 from gateway.settings.load import load_text
 from tests.gateway.http.peers import eventually
 from tests.gateway.relay.stage import Stage, ok, read_whole
 
-THROWAWAY = Path(__file__).parent / "throwaway"
+pytestmark = pytest.mark.usefixtures("third_parties")
 BODY = b'{"model":"m"}'
 WHOLE = ok(b'{"id":"1"}', "content-type: application/json")
-
-
-@pytest.fixture(autouse=True)
-def third_parties(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The throwaway plugins lie beside our own, for as long as a test runs."""
-    monkeypatch.setattr(plugins, "__path__", [*plugins.__path__, str(THROWAWAY)])
-    yield
-    for path in THROWAWAY.glob("[a-z]*.py"):
-        if sys.modules.pop(f"plugins.{path.stem}", None) is not None:
-            delattr(plugins, path.stem)
 
 
 def document(url: str, *chain: str | dict[str, Any], auth: str = "required", slow: str = "http://127.0.0.1:1") -> str:

@@ -10,9 +10,11 @@ from gateway.http.head import read_head
 from gateway.link import Acquire, Done, EndpointStates, Failed, Gone, LinkClosed, Observation, Release, Slot
 from gateway.metrics import BY_NAME, Board, make_board_file
 from gateway.relay.places import Places
+from gateway.relay.route import Route
 from gateway.settings.schema import Config, Tier
 
 TIERS = {"free": Tier(priority="low", reserve=50), "pro": Tier(priority="high")}
+ROUTE = Route("/v1/x", frozenset(), None, 1000, "models")  # type: ignore[arg-type]
 
 
 class Supervisor:
@@ -51,7 +53,7 @@ async def places(supervisor: Supervisor) -> Places:
 async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: Places) -> None:
     supervisor.answer.set_result(Slot("http://x", "load-1", 1.5, 2.5))
     made = exchange()
-    assert await places.acquire(made, "qwen") == Slot("http://x", "load-1", 1.5, 2.5)
+    assert await places.acquire(made, "qwen", ROUTE) == Slot("http://x", "load-1", 1.5, 2.5)
     assert (made.queued, made.loading) == (1.5, 2.5)
     assert supervisor.asked == [Acquire("qwen", "rid", 30.0, 600.0, "normal", "1.2.3.4")]
 
@@ -68,7 +70,7 @@ async def test_a_slot_and_what_it_cost_to_wait(supervisor: Supervisor, places: P
 async def test_no_slot(supervisor: Supervisor, places: Places, failed: Failed, number: int, retry: str | None) -> None:
     supervisor.answer.set_result(failed)
     with pytest.raises(GatewayError) as caught:
-        await places.acquire(exchange(), "qwen")
+        await places.acquire(exchange(), "qwen", ROUTE)
     error = caught.value
     assert (error.number, error.message, error.details) == (number, failed.reason, {"backend": "qwen"})
     assert error.headers.get("Retry-After") == retry
@@ -79,10 +81,10 @@ async def test_a_claim_is_the_tiers_and_the_requests(supervisor: Supervisor, pla
     made = exchange(b"Low")
     made.credential = Credential("k", "acme", "pro")
     made.fields = {"messages": Raw(b"[" + b" " * 398 + b"]"), "max_tokens": Raw(b"30"), "n": Raw(b"2")}
-    await places.acquire(made, "qwen")
+    await places.acquire(made, "qwen", ROUTE)
     assert supervisor.asked == [Acquire("qwen", "rid", 30.0, 600.0, "low", "acme", 100 + 60)]
     made.tier, made.fields = "free", {"messages": Raw(b"[]"), "max_tokens": Raw(b'"many"')}
-    await places.acquire(made, "qwen")
+    await places.acquire(made, "qwen", ROUTE)
     assert supervisor.asked[1] == Acquire("qwen", "rid", 30.0, 600.0, "low", "acme", 2 + 50)
 
 
@@ -93,7 +95,7 @@ async def test_waiting_in_vain_is_told_and_measured(supervisor: Supervisor) -> N
     supervisor.answer.set_result(Failed("slow", 1802, 7.0, details))
     made = exchange()
     with pytest.raises(GatewayError) as caught:
-        await places.acquire(made, "qwen")
+        await places.acquire(made, "qwen", ROUTE)
     assert caught.value.details == {"backend": "qwen", **details}
     assert (made.queued, caught.value.headers["X-Tollkeeper-Queue-Ms"]) == (1.5, "1500.00")
     index = board.index("queue_seconds", "qwen", "normal")
@@ -121,7 +123,7 @@ async def test_what_a_request_took(
 
 
 async def test_who_leaves_the_queue_gives_its_place_up(supervisor: Supervisor, places: Places) -> None:
-    task = asyncio.get_running_loop().create_task(places.acquire(exchange(), "qwen"))
+    task = asyncio.get_running_loop().create_task(places.acquire(exchange(), "qwen", ROUTE))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -132,7 +134,7 @@ async def test_who_leaves_the_queue_gives_its_place_up(supervisor: Supervisor, p
 async def test_without_a_supervisor_the_gateway_is_shutting_down(supervisor: Supervisor, places: Places) -> None:
     supervisor.answer.set_exception(LinkClosed("gone"))
     with pytest.raises(GatewayError) as caught:
-        await places.acquire(exchange(), "qwen")
+        await places.acquire(exchange(), "qwen", ROUTE)
     assert caught.value.number == 1901
 
 
