@@ -113,10 +113,7 @@ class Head(Protocol):
 
 
 Reserved = tuple[str, str, int]
-"""A month's counter by its quota key, what it counts (units, tokens or money) and the milli-units reserved of it.
-
-A unit of money is a micro-USD.
-"""
+"""A month's counter by its quota key, what it counts (units, tokens, money in micro-USD), milli-units reserved of it."""
 
 
 class Exchange:
@@ -124,12 +121,11 @@ class Exchange:
 
     __slots__ = (
         "answered", "body", "body_digest", "body_limit", "cache", "charges", "client_wants_usage", "closed", "connect",
-        "cost", "credential", "detour", "dialect", "entry", "error", "fields", "first_byte", "forwarded",
-        "forwarded_query",
-        "generation", "head", "id", "lines", "loading", "method", "model", "model_asked", "model_label", "money",
-        "month", "notes", "outcome", "path", "peer", "permission", "projects", "query", "queued", "received", "record",
-        "replaced", "reply", "request", "request_id", "route", "rule", "scheme", "sent", "status", "stream", "tier",
-        "tokens", "units", "upload", "upstream",
+        "content", "cost", "credential", "detour", "dialect", "entry", "error", "fields", "finish", "first_byte",
+        "forwarded", "forwarded_query", "generation", "head", "id", "lines", "loading", "method", "model",
+        "model_asked", "model_label", "money", "month", "notes", "outcome", "path", "peer", "permission", "projects",
+        "query", "queued", "received", "record", "replaced", "reply", "request", "request_id", "route", "rule",
+        "scheme", "sent", "status", "stream", "tier", "tokens", "trace", "units", "upload", "upstream",
     )  # fmt: skip
 
     def __init__(self, id: str, head: Head, method: str, path: str, received: float) -> None:
@@ -145,6 +141,7 @@ class Exchange:
         self.scheme = "http"
         self.received = received  # monotonic seconds
         self.generation = 0
+        self.trace: Any = None  # where it stands in a trace; None: nobody asks; for the core alone
         self.route = ""  # the template that matched (router)
         self.permission = ""  # what the route asks of a role; empty: nothing (router)
         self.projects: tuple[str, ...] = ()  # whose callers alone the route is for; empty: everybody's (router)
@@ -183,6 +180,8 @@ class Exchange:
         self.status = 0
         self.outcome: Outcome | None = None
         self.tokens = Tokens()
+        self.finish = ""  # why the model stopped, in the words of OpenAI's `finish_reason`
+        self.content: Any = None  # keeps what is asked and answered, where the route says so; for the core alone
         self.sent = 0  # body bytes handed to the client
         self.record: Any = None  # the open record, which the closing one repeats
         self.closed = False  # the closing record is written

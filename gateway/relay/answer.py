@@ -17,6 +17,7 @@ from gateway.http.request import Request
 from gateway.relay.chain import Chain, run_chunk
 from gateway.relay.dialect.envelope import error_event
 from gateway.relay.dialect.events import EventStream, watch_events
+from gateway.relay.dialect.finish import find_finish
 from gateway.usage import Usage, find_usage, read_usage
 
 HOLD = 1_048_576
@@ -118,12 +119,15 @@ class Answer:
             last = events.finish()
             if not last and not self.exchange.sent:
                 raise GatewayError(1710)
+            self.exchange.finish = find_finish(self.exchange.dialect, events.ending)
             return last
         body = b"".join(self._parts)
         self._parts = []
         self._pending = len(body)
         if self._hold:
             self._tail = body
+        elif self.exchange.dialect is not None:
+            self.exchange.finish = find_finish(self.exchange.dialect, self._tail)
         return body
 
     def close(self, last: bytes, conclude: Callable[[], None]) -> None:

@@ -13,14 +13,15 @@ from gateway.http.head import ResponseHead, response_headers
 from gateway.http.tunnel import splice
 from gateway.relay.answer import HOLD, Answer, Progress
 from gateway.relay.chain import run_response
+from gateway.relay.dialect.finish import find_finish
 from gateway.relay.dialect.rejection import Rejection, read_fault
 from gateway.relay.dialect.tokens import ask_for_usage, count_tokens, estimate
 from gateway.relay.fallback import Diverted
 from gateway.relay.fitting import find_other_name
 from gateway.relay.forward import Forwarder, Passage
 from gateway.relay.headers import describe
-from gateway.relay.places import Places
 from gateway.relay.herald import STREAM_LINES
+from gateway.relay.places import Places
 from gateway.relay.reading import even_out, is_error, is_held, is_stream, is_whole
 from gateway.relay.route import Route
 from gateway.relay.shedding import Shedding
@@ -29,7 +30,6 @@ from gateway.settings.schema import Config
 from gateway.usage import Usage, read_usage
 
 _BLAME_BYTES = 4096
-
 Conclude = Callable[[Exchange], None]
 
 
@@ -173,13 +173,12 @@ class Carriage:
 
     async def _take(self, exchange: Exchange, route: Route, passage: Passage, answer: Answer) -> bytes:
         """Hand the body on as it comes and return its last piece. Raises UpstreamError if it breaks."""
-        connection, request, reply = passage.connection, exchange.request, exchange.reply
+        connection, request, reply, chain = passage.connection, exchange.request, exchange.reply, route.chain
         assert connection is not None and reply is not None
-        chain = route.chain
+        failed = is_error(exchange, reply.status)
         is_late = request.started  # with comments, while it waited
         if is_late and not failed and answer.events is None:
             raise GatewayError(1703, "The model server answered a request for a stream with something else.")
-        failed = is_error(exchange, reply.status)
         holds = failed or (chain.buffers and not reply.is_stream)
         if holds:
             original = await connection.collect(HOLD if failed else self._answer_limit)
@@ -188,10 +187,10 @@ class Carriage:
                 backend, detour = passage.target.backend, exchange.detour
                 if detour is not None and detour.takes_answer(exchange, backend, original, self.budget):
                     self._judge(exchange, passage, None, 0, original)
+                    raise Diverted
                 if is_late:
                     self._judge(exchange, passage, None, 0, original)
                     raise Rejection(read_fault(reply.status, original))
-                    raise Diverted
                 even_out(exchange, reply, original)
         if chain.response and not is_late:
             await run_response(chain, exchange, Outcome.COMPLETE)  # it was the upstream's work, even if it is refused
@@ -229,6 +228,7 @@ class Carriage:
         exchange.outcome = Outcome.COMPLETE
         if exchange.dialect is not None:
             count_tokens(exchange, usage, delivered)
+            exchange.finish = exchange.finish or find_finish(exchange.dialect, body)
 
     def _describe(self, exchange: Exchange) -> None:
         describe(exchange, self._headers, self._now())

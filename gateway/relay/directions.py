@@ -31,6 +31,7 @@ class Directions(msgspec.Struct, frozen=True):
     registry: Registry
     targets: dict[str, Target]
     locate: Locate | None = None  # the client behind a trusted proxy
+    traces: bool = True  # whether requests are part of their callers' traces
 
     def enter(self, exchange: Exchange) -> tuple[Route, frozenset[str] | None]:
         """The route, which is noted on the exchange; for the fallback also the methods that the path would take."""

@@ -18,6 +18,7 @@ from gateway.relay.directions import Directions, explain_fault, no_route, open_e
 from gateway.relay.fallback import Diverted
 from gateway.relay.herald import is_awaited
 from gateway.relay.route import Route
+from gateway.relay.trace import find_trace
 
 _log = logging.getLogger("tollkeeper")
 _JSON = (b"content-type", b"application/json")
@@ -120,6 +121,8 @@ class Relay:
         exchange.peer = self._locate(request.peer, request.head) if self._locate is not None else request.peer
         exchange.scheme = request.scheme
         exchange.generation = self._generation
+        if self._directions.traces:
+            exchange.trace = find_trace(request.head, exchange.id)
         return exchange
 
     async def _reply(self, exchange: Exchange, route: Route, reply: Reply) -> None:
@@ -158,11 +161,11 @@ class Relay:
             exchange.outcome = Outcome.FAILED
         if request.started:
             self._conclude(exchange)
+            if not exchange.sent and is_awaited(exchange):  # there were comments, and nothing else
+                request.write(error_event(exchange.dialect, error, exchange.request_id))
             request.abort()
             return
         exchange.status = error.status
-            if not exchange.sent and is_awaited(exchange):  # there were comments, and nothing else
-                request.write(error_event(exchange.dialect, error, exchange.request_id))
         for name, value in error.headers.items():
             exchange.set_header(name, value)
         exchange.set_header("X-Tollkeeper-Error", str(error.number))

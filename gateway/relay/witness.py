@@ -8,9 +8,12 @@ from gateway.exchange import Exchange, Outcome, Reserved
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.price import price_tokens
 from gateway.relay.dialect.tokens import estimate_prompt
+from gateway.relay.marks import find_user, read_session, tags
 from gateway.relay.tally import Tally
+from gateway.relay.trace import Trace
 
 _NOBODY = ("", "", "", "")
+_UNTRACED = Trace("", "")
 _LEFT = (Outcome.LEFT, Outcome.LEFT_WAITING)
 
 
@@ -38,6 +41,7 @@ class Witness:
         self._tally.leave(record.backend)
         self._tally.open(backend)
         record.backend = backend
+        record.provider = exchange.upstream.provider if exchange.upstream is not None else ""
 
     def progressed(self, exchange: Exchange, tokens: int) -> None:
         self._write(Progress(exchange.id, exchange.sent, tokens))
@@ -70,7 +74,7 @@ class Witness:
             int((end - first) * 1e6) if first else 0,
             int(overhead * 1e6),
             int((now - received) * 1e6),
-            exchange.money, exchange.cache, _kept(exchange),
+            exchange.money, exchange.cache, _kept(exchange), exchange.finish,
         )  # fmt: skip
         self._write(record)
         self._tally.close(exchange, now, first, overhead)
@@ -97,11 +101,16 @@ class Witness:
         )
         backend, endpoint, load = (upstream.backend, upstream.endpoint, upstream.load) if upstream else _NOBODY[:3]
         price = exchange.entry.price if exchange.entry is not None else None
+        get, dialect, trace = exchange.head.get, exchange.dialect, exchange.trace or _UNTRACED
+        tagged = get(b"x-tollkeeper-tags")
         return Opened(
             exchange.id, self._offset + int(exchange.received * 1e6), exchange.method, exchange.path, exchange.peer,
             exchange.request_id, exchange.generation, exchange.route, who, exchange.tier, project, key,
             exchange.model_asked, exchange.model, backend, endpoint, load, exchange.stream, exchange.month[0],
             exchange.month[1], exchange.units, 0, role, price.text if price is not None else "", exchange.charges,
+            dialect.name if dialect is not None else "", upstream.provider if upstream is not None else "",
+            read_session(get(b"x-session-id")), find_user(exchange), tags[tagged] if tagged else "",
+            trace.id, trace.span, trace.parent,
         )  # fmt: skip
 
 

@@ -23,7 +23,16 @@ class Listener(Section, frozen=True):
 class Listen(Section, frozen=True):
     proxy: tuple[Listener, ...] = (Listener(address="127.0.0.1:8000"),)
     status: str = "127.0.0.1:8100"
+    admin: str = "127.0.0.1:8001"  # the admin API, for operators; empty: none
     trusted: tuple[str, ...] = ()  # networks of proxies whose X-Forwarded-For counts; `unix` for unix sockets
+
+
+class Admin(Section, frozen=True):
+    """Who may use the admin address: whoever has this key; without one it is made, `admin.key` beside the state."""
+
+    key: Secret = ""
+    sha256: str = ""  # of the key, in hex, in place of it
+    hosts: tuple[str, ...] = ()  # names by which the address is called, beside IP addresses and localhost
 
 
 class Limits(Section, frozen=True):
@@ -79,7 +88,8 @@ class Webhook(Section, frozen=True):
 
 
 class Headers(Section, frozen=True):
-    """Which optional answer headers are sent."""
+    """Which optional headers are sent: two groups of them in answers, one to upstreams."""
 
     timing: bool = True
     routing: bool = True
+    trace: bool = True  # W3C traceparent: taken from callers, begun where there is none, told to upstreams

@@ -18,6 +18,7 @@ _ENDS = (b"\n\n", b"\n\r\n")  # an empty line; lines end in LF or CRLF, and a st
 _blank_line = re.compile(rb"\r?\n\r?\n")
 _UNFINISHED = (b":null", b": null")
 _PIECES = (".delta", "_block_delta")
+_ENDING = 64  # bytes that hold `finish_reason` and its word
 _FAILED = frozenset(("error", "response.failed"))
 _has_text = re.compile(rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments|name)": ?"[^"]').search
 _find_type = re.compile(rb'data: ?\{"type": ?"([a-z_.]+)"').search
@@ -45,6 +46,7 @@ class EventStream:
         "_strip",
         "_timings",
         "done",
+        "ending",
         "events",
         "failed",
         "finished",
@@ -63,6 +65,7 @@ class EventStream:
         self.events = 0  # whole events handed on, but for a first and a last one without text
         self.speaks = False  # it is a stream of this kind
         self.finished = False  # a finish_reason was seen
+        self.ending = b""  # where it is said why the model stopped
         self.done = False  # the end marker was seen
         self.failed = False  # an error stood inside the stream
         self.usage: Usage | None = None
@@ -115,6 +118,7 @@ class EventStream:
         if at < 0 or data.startswith(_UNFINISHED, at + 15):
             return False
         self.finished = True
+        self.ending = data[at : at + _ENDING]
         self.events -= not _has_text(data[max(0, data.rfind(b"data:", 0, at)) :])  # it says why the choice ends
         return True
 
@@ -213,6 +217,8 @@ class TypedStream(EventStream):
             return True
         kind = payload.type
         self.speaks = True
+        if kind == "message_delta":
+            self.ending = event
         self.events += kind.endswith(_PIECES)
         if payload.usage is not None:
             self._early = payload.usage.after(self._early)
@@ -223,3 +229,4 @@ class TypedStream(EventStream):
     def _conclude(self, last: bytes) -> None:
         if self.done:
             self.usage = self._early or find_usage(last[-2048:])
+            self.ending = self.ending or last
