@@ -7,8 +7,10 @@ from typing import Any
 
 from gateway.engines.admission import Ticket
 from gateway.engines.process import Engine
+from gateway.engines.refusal import no_room
 from gateway.engines.residency import Decision, Demand, Phase, Refusal, Tenant, decide
 from gateway.engines.states import State
+from gateway.engines.vacancy import foresee_vacancy
 from gateway.errors import GatewayError
 from gateway.settings.terms import Terms
 
@@ -163,7 +165,7 @@ class Lodging:
         if room.is_open:
             return None
         refusal = self._decide(demand).refused.get(demand)
-        return _explain(room, refusal) if refusal is not None else None
+        return self._explain(room, refusal) if refusal is not None else None
 
     def notice_idle(self, room: Room) -> None:
         """Nobody uses the engine any more."""
@@ -195,9 +197,15 @@ class Lodging:
 
     def _decide(self, *more: Demand) -> Decision:
         """What is to be done now, if those who wait and `more` are all."""
-        tenants = [room.tenant() for room in self._rooms if not room.is_retired or room.engine.is_resident]
         demands = [demand for room, demand in self._waiting if not room.is_retired]
-        return decide(tenants, [*demands, *more], self.budget, self._loop.time())
+        return decide(self._tenants(), [*demands, *more], self.budget, self._loop.time())
+
+    def _tenants(self) -> list[Tenant]:
+        return [room.tenant() for room in self._rooms if not room.is_retired or room.engine.is_resident]
+
+    def _explain(self, room: Room, refusal: Refusal) -> GatewayError:
+        vacancy = foresee_vacancy(self._tenants(), self._loop.time())
+        return no_room(room.engine.name, room.terms.memory, refusal, vacancy)
 
     def _tell(self, decision: Decision) -> None:
         """Let in those whose engine is there, and refuse those who are to be refused."""
@@ -206,7 +214,7 @@ class Lodging:
             if room.is_retired:
                 self._refuse(key, GatewayError(1707))
             elif demand in decision.refused:
-                self._refuse(key, _explain(room, decision.refused[demand]))
+                self._refuse(key, self._explain(room, decision.refused[demand]))
             elif room.is_open:
                 for ticket, admitted in self._waiting.pop(key).items():
                     if not admitted.done():  # else it is just leaving
@@ -235,16 +243,3 @@ class Lodging:
     def _wake(self) -> None:
         self._timer = None
         self.settle()
-
-
-def _explain(room: Room, refusal: Refusal) -> GatewayError:
-    """Why a demand is refused, and what would help."""
-    facts = {"engine": room.engine.name, "memory": room.terms.memory}
-    match refusal:
-        case Refusal.MAY_NOT_LOAD:
-            help_ = "a model that is loaded, or a tier with may_load"
-            return GatewayError(1108, details={**facts, "rule": "tier:may_load", "help": help_})
-        case Refusal.MAY_NOT_EVICT:
-            help_ = "a model that is loaded, a tier with may_evict, or waiting until another model is unloaded"
-            return GatewayError(1714, details={**facts, "rule": "tier:may_evict", "help": help_})
-    return GatewayError(1716, details={**facts, "rule": "memory", "help": "a larger `memory`, or fewer pinned models"})

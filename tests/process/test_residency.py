@@ -145,7 +145,8 @@ async def test_what_a_tier_may_do_to_others() -> None:
         assert verdict(await ask(gateway, "a", "free")) == 200, "what is loaded may be used"
         pids = gateway.engine_pids()
         refused = await ask(gateway, "b", "pro")
-        assert (refused.status, verdict(refused), refused.headers["retry-after"]) == (503, 1714, "30")
+        assert (refused.status, verdict(refused)) == (503, 1714)
+        assert int(refused.headers["retry-after"]) in (1, 2, 30), "what is left of the minimum residency, if anything"
         assert "may_evict" in refused.json["error"]["details"]["help"]
         await asyncio.sleep(RESIDENCY)
         assert verdict(await ask(gateway, "b", "pro")) == 1714, "nor later"

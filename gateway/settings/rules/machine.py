@@ -1,6 +1,7 @@
 """What the configuration asks of this machine."""
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def check_machine(config: Config) -> Iterator[Problem]:
         if missing := sorted(set(backend.cpus) - usable):
             message = f"there is no processor {', '.join(map(str, missing))} for it here; there are {sorted(usable)}"
             yield Problem(f"backends.{name}.cpus", message)
+        if backend.memory_limit and not hasattr(resource, "prlimit"):
+            message = "this system lets nobody bound the memory of a process: Linux does"
+            yield Problem(f"backends.{name}.memory_limit", message, "warning")
     cores = len(usable)
     if config.workers != "auto" and config.workers > cores:
         message = f"{config.workers} workers share {cores} cores, which is slower than one worker a core; write auto"

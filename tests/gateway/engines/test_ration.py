@@ -1,6 +1,7 @@
 """What an engine may take of the machine, seen on real processes."""
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -97,6 +98,14 @@ async def test_within_its_limit_an_engine_lives(site: Site) -> None:
     assert held is not None and LIMIT // 2 <= held <= LIMIT
     assert engine.restarts == {}
     await engine.stop()
+
+
+def test_a_limit_that_is_not_kept_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_text("backends: {a: {echo: {}, memory_limit: 1GB}}")
+    path = "backends.a.memory_limit"
+    assert any(problem.path == path for problem in find_problems(config)) != all(can_bound_memory())
+    monkeypatch.delattr(resource, "prlimit", raising=False)
+    assert [problem.level for problem in find_problems(config) if problem.path == path] == ["warning"]
 
 
 def test_what_is_mapped_from_a_file_is_not_its_own(tmp_path: Path) -> None:
