@@ -8,7 +8,7 @@ TOLLKEEPER := $(BIN)/tollkeeper
 TINY := models/tiny.gguf
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-llama engines test proof check bench fmt schema lock install clean
+.PHONY: help run run-llama engines test proof check bench fmt schema monitoring lock install clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +41,11 @@ fmt: $(VENV)/.checked ## sort imports, format
 
 schema: $(VENV)/.installed ## write config/gateway.schema.json from the code
 	$(TOLLKEEPER) schema > config/gateway.schema.json
+
+monitoring: $(VENV)/.installed ## write alerts, dashboards and manifests from the code
+	$(TOLLKEEPER) monitoring alerts > monitoring/alerts.yaml
+	@mkdir -p k8s/monitoring monitoring/dashboards
+	$(TOLLKEEPER) monitoring manifests > k8s/monitoring/monitoring.yaml
 
 lock: $(VENV)/.checked ## write requirements.lock: every dependency of the image with its hashes
 	$(PIP) install --quiet uv

@@ -19,6 +19,7 @@ _COMMANDS = {
     "key": "key",
     "consumer": "consumer",
     "models": "models",
+    "monitoring": "monitoring",
     "errors": "errors",
     "schema": "schema",
 }

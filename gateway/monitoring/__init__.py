@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana are given: alerts, dashboards, manifests. Printed by `tollkeeper monitoring`."""
