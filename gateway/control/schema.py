@@ -49,7 +49,7 @@ def upgrade(connection: Connection) -> str:
 
     config = _migrations()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, REVISION)
     return revision
 
 

@@ -13,7 +13,7 @@ _REMEMBER = 67 * 86_400 * 1_000_000  # microseconds for which a settled writer's
 
 
 class Settlement:
-    """Knows the totals of an `instance`'s dead writers, and when they may be forgotten. `clock` is unix microseconds."""
+    """Knows the totals of one `instance`'s dead writers, and when to forget them. `clock` is unix microseconds."""
 
     def __init__(self, store: Store, clock: Callable[[], int], instance: str = "") -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""How the store is opened: SQLite in WAL mode, which survives kill -9 at any point, or a PostgreSQL of several replicas.
+"""How the store is opened: SQLite in WAL mode, which survives kill -9 at any point, or a shared PostgreSQL.
 
 SQLite belongs to one gateway, which upgrades it when it is opened. PostgreSQL is shared, and upgraded by a command
 alone: no replica migrates it under another.
