@@ -140,7 +140,7 @@ def test_anything_is_read_or_refused(parts: list[bytes]) -> None:
     except GatewayError as error:
         assert error.number in (1211, 1213, 1214, 1222)
     else:
-        assert body.count(b'name="model"') >= 1 and model_of(form) == "whisper-1"
+        assert body.count(b'name="model"') >= 1 and model_of(form).startswith("whisper-1")
 
 
 @pytest.mark.parametrize(
