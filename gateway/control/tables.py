@@ -10,7 +10,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer,
 
 from gateway.journal import Closed, Opened
 
-REVISION = "0005_replicas"  # the newest of migrations/versions
+REVISION = "0006_search"  # the newest of migrations/versions
 
 metadata = MetaData()
 
@@ -36,8 +36,17 @@ requests = Table(  # one row a request: the fields of the journal's two records 
     Column("writer", Text, nullable=False),
 )
 Index("requests_started", requests.c.started)
+Index("requests_consumer", requests.c.consumer, requests.c.started)
+Index("requests_project", requests.c.project, requests.c.started)
+for _name, _column, _where in (  # of few rows each
+    ("requests_session", requests.c.session, requests.c.session != ""),
+    ("requests_user", requests.c.user, requests.c.user != ""),
+    ("requests_trace", requests.c.trace, requests.c.parent != ""),
+    ("requests_failed", requests.c.started, requests.c.outcome.not_in(("complete", "answered", "answered_free"))),
+):
+    Index(_name, _column, sqlite_where=_where, postgresql_where=_where)
 
-contents = Table(  # what was asked and answered, where a route keeps it
+contents = Table(  # what was asked and answered, where a route keeps it; the index of words is the migrations'
     "contents",
     metadata,
     Column("id", Text, primary_key=True),  # of the request

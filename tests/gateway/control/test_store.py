@@ -17,8 +17,14 @@ from gateway.journal import Closed, Opened
 
 
 def test_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    """But for the index of words, which no two databases make alike."""
+
+    def is_plain(name: str | None, _kind: str, parents: object) -> bool:
+        return not str(name).startswith("contents_") and (name, parents["table_name"]) != ("number", "contents")  # type: ignore[index]
+
     with store.reading.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": is_plain})
+        assert compare_metadata(context, metadata) == []
 
 
 def test_the_revision_is_the_newest_migration() -> None:
