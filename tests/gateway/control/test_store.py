@@ -2,6 +2,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from gateway.journal import Closed, Opened
 def test_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
     """But for the index of words, which no two databases make alike."""
 
-    def is_plain(name: str | None, _kind: str, parents: object) -> bool:
-        return not str(name).startswith("contents_") and (name, parents["table_name"]) != ("number", "contents")  # type: ignore[index]
+    def is_plain(name: str | None, _kind: str, parents: Mapping[str, str | None]) -> bool:
+        return not str(name).startswith("contents_") and (name, parents.get("table_name")) != ("number", "contents")
 
     with store.reading.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": is_plain})
