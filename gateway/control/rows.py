@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from gateway.control.analytics.fold import queue_rows
 from gateway.control.batch import Batch, Row
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
@@ -32,6 +33,7 @@ def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
     if finished:
         _WRITERS[connection.dialect.name](connection, texts.requests, finished)
+        queue_rows(connection, finished)
     for statement, rows in (
         (texts.contents, batch.contents),
         (texts.open, batch.opened),

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
 
+from gateway.control.analytics.measures import COUNTS, DIMENSIONS, MEASURES
 from gateway.journal import Closed, Opened
 
-REVISION = "0006_search"  # the newest of migrations/versions
+REVISION = "0007_rollups"  # the newest of migrations/versions
 
 metadata = MetaData()
 
@@ -66,6 +67,30 @@ feedback = Table(  # what people or programs think of answers
     Column("created", BigInteger, nullable=False),
 )
 Index("feedback_request", feedback.c.request)
+
+rollups = Table(  # what requests add up to, by hour and by day, with consumers told apart and without
+    "rollups",
+    metadata,
+    Column("grain", Text, primary_key=True),  # hour, day
+    Column("is_private", Boolean, primary_key=True),  # whether consumer, tier and period are told; else they are empty
+    Column("start", BigInteger, primary_key=True),
+    *[Column(name, Text, primary_key=True) for name in DIMENSIONS],
+    *[Column(name, Integer if name in COUNTS else BigInteger, nullable=False) for name in MEASURES],
+    sqlite_with_rowid=False,
+)
+
+rollup_queue = Table(  # what was stored and is not in the roll-ups yet
+    "rollup_queue",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("entries", LargeBinary, nullable=False),
+)
+
+rollup_due = Table(  # days whose requests are to be rolled up anew
+    "rollup_due",
+    metadata,
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+)
 
 open_requests = Table(  # opened and not yet closed
     "open_requests",
