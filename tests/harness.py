@@ -26,7 +26,7 @@ import psutil
 import yaml
 
 from gateway.cli.session import ask
-from gateway.settings.state import demo_keys_file, store_file
+from gateway.settings.state import admin_key_file, demo_keys_file, store_file
 
 COMMAND = (sys.executable, "-P", "-c", "from gateway.cli import main; main()")
 START = 30.0  # seconds
@@ -96,7 +96,8 @@ class Gateway:
     def write(self, document: Document | str) -> None:
         """Replace the configuration file; addresses and directory are the run's own unless the document names some."""
         if isinstance(document, dict):
-            listen = {"proxy": self._proxy, "status": self._status_port, **document.get("listen", {})}
+            own = {"proxy": self._proxy, "status": self._status_port, "admin": "127.0.0.1:0"}
+            listen = {**own, **document.get("listen", {})}
             state = {"directory": str(self.state), **document.get("state", {})}
             document = {**document, "state": state, "listen": listen}
             document = yaml.safe_dump(document, sort_keys=False)
@@ -138,6 +139,14 @@ class Gateway:
     @property
     def status_url(self) -> str:
         return f"http://{self._status_port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://{self.status()['admin']}"
+
+    @property
+    def admin_key(self) -> str:
+        return Path(admin_key_file(str(self.state))).read_text().strip()
 
     def key(self, tier: str) -> str:
         return str(json.loads(Path(demo_keys_file(str(self.state))).read_text())[tier])

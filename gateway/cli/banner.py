@@ -11,7 +11,9 @@ _CHAT = "/v1/chat/completions"
 
 def describe_start(prepared: Prepared, addresses: Sequence[str]) -> str:
     """Lines for a person; `addresses` are those bound, so that a port 0 has become a real one."""
-    lines = [f"tollkeeper serves {', '.join(addresses)}; status at {prepared.config.listen.status}"]
+    listen = prepared.config.listen
+    admin = f"; admin API at {listen.admin}" if listen.admin else ""
+    lines = [f"tollkeeper serves {', '.join(addresses)}; status at {listen.status}{admin}"]
     if prepared.demo_keys:
         width = max(map(len, prepared.demo_keys))
         lines += ["", "Demo keys:", *(f"  {tier:{width}}  {key}" for tier, key in prepared.demo_keys.items())]

@@ -1,4 +1,4 @@
-"""`python -P -m gateway.control --link FD --alive FD --metrics FD`: started by the supervisor, never by hand."""
+"""`python -P -m gateway.control --link FD --alive FD --metrics FD [--admin FD]`: started by the supervisor, never by hand."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from gateway.metrics import Board
 _log = logging.getLogger("tollkeeper.control")
 
 
-async def serve(link_file: int, alive_file: int, board: Board) -> int:
+async def serve(link_file: int, alive_file: int, board: Board, admin_file: int | None) -> int:
     """Do control's work on an inherited socket until told to stop, or until the supervisor is gone."""
     control: Control | None = None
 
@@ -40,7 +40,7 @@ async def serve(link_file: int, alive_file: int, board: Board) -> int:
         if not isinstance(answer, Configure):
             _log.error("the supervisor refuses: %s", answer.reason)
             return 3
-        control = Control(link, answer, board)
+        control = Control(link, answer, board, admin_file)
         link.tell(Ready())
         await control.run()
     except LinkClosed:
@@ -61,11 +61,12 @@ def main() -> None:
     parser.add_argument("--link", type=int, required=True)
     parser.add_argument("--alive", type=int, required=True)
     parser.add_argument("--metrics", type=int, required=True)
+    parser.add_argument("--admin", type=int)
     given = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     set_up("control")
-    raise SystemExit(uvloop.run(serve(given.link, given.alive, Board(given.metrics))))
+    raise SystemExit(uvloop.run(serve(given.link, given.alive, Board(given.metrics), given.admin)))
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ T = TypeVar("T")
 class Control:
     """What the process does once it is configured. Raises StoreError where the store cannot be opened.
 
-    `board` is where it counts, on the loop's thread.
+    `board` is where it counts, on the loop's thread, `admin` the descriptor of the admin address.
     """
 
-    def __init__(self, link: Link, configure: Configure, board: Board) -> None:
+    def __init__(self, link: Link, configure: Configure, board: Board, admin: int | None = None) -> None:
         self._store = store = open_store(store_file(configure.directory))
         config = _read_config(configure)
         journals = Path(journal_folder(configure.directory))
@@ -71,7 +71,7 @@ class Control:
         self._fetches = Fetches()
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds)
         self._house = House(store, _unix_microseconds, lambda: self._config, self._thread, self._command, link.call)
-        self._servers = Servers(ENDPOINTS, self._house, control_socket(configure.directory), configure.token)
+        self._servers = Servers(ENDPOINTS, self._house, control_socket(configure.directory), configure.token, admin)
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""

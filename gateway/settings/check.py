@@ -8,6 +8,7 @@ import msgspec
 from gateway.settings.document import Document
 from gateway.settings.problem import Problem
 from gateway.settings.rules.addresses import check_addresses
+from gateway.settings.rules.admin import check_admin
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
@@ -27,8 +28,8 @@ from gateway.settings.rules.roles import check_roles
 from gateway.settings.schema import Config
 
 _RULES = (
-    check_addresses, check_machine, check_names, check_references, check_roles, check_parts, check_paths, check_costs,
-    check_limits, check_memory,
+    check_addresses, check_admin, check_machine, check_names, check_references, check_roles, check_parts, check_paths,
+    check_costs, check_limits, check_memory,
     check_prices, check_patterns, check_exposure, check_fleet, check_redis,
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateway.settings.admin import hash_admin_key
 from gateway.settings.check import find_problems
 from gateway.settings.credentials import hash_keys
 from gateway.settings.demo import add_demo_keys
@@ -24,8 +25,8 @@ class Prepared(msgspec.Struct, frozen=True):
 def prepare(path: str, approve: Callable[[Config], None] = lambda _: None) -> Prepared:
     """What start and reload do with the file at `path`. `approve` may refuse it, before anything is written.
 
-    Raises ConfigError with everything that is wrong, what `approve` raises, and OSError when the demo keys cannot be
-    kept.
+    Raises ConfigError with everything that is wrong, what `approve` raises, and OSError when keys that it
+    makes cannot be kept.
     """
     document = read(path)
     config = build(document)
@@ -34,4 +35,4 @@ def prepare(path: str, approve: Callable[[Config], None] = lambda _: None) -> Pr
         raise ConfigError(problems)
     approve(config)
     config, keys = add_demo_keys(config) if config.demo else (config, {})
-    return Prepared(hash_keys(write_out_overrides(config)), tuple(problems), keys)
+    return Prepared(hash_admin_key(hash_keys(write_out_overrides(config))), tuple(problems), keys)

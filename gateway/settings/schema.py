@@ -12,6 +12,7 @@ import msgspec
 from gateway.priority import NORMAL, Priority
 from gateway.settings.section import Amount, Count
 from gateway.settings.section import Section as Section
+from gateway.settings.site import Admin as Admin
 from gateway.settings.site import Certificate as Certificate
 from gateway.settings.site import Headers as Headers
 from gateway.settings.site import Limits as Limits
@@ -129,6 +130,7 @@ class Backend(Section, frozen=True):
     gpus: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] | None = None  # numbers of those that it may see; default: all
     memory_limit: Bytes | None = None  # of its own, beyond which it is ended; default: none
     secrets: dict[str, Secret] = {}  # variables of its environment; struck from what it prints
+    sha256: str = ""  # of its model, looked at before each start; empty: whatever it is
 
 
 class Price(Section, frozen=True):
@@ -192,6 +194,7 @@ class Route(Section, frozen=True):
 
 class Config(Section, frozen=True):
     listen: Listen = Listen()
+    admin: Admin = Admin()
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | Literal["auto"] = "auto"
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -204,6 +207,7 @@ class Config(Section, frozen=True):
     consumers: dict[str, Consumer] = {}
     backends: dict[str, Backend] = {}
     memory: Bytes = Bytes(0)  # for all engines together; 0: no bound
+    model_roots: tuple[str, ...] = ()  # folders with models; empty: they may lie anywhere
     models: dict[str, Model] = {}
     plugins: tuple[dict[str, Any], ...] = ()
     routes: tuple[Route, ...] = ()

@@ -14,6 +14,7 @@ from gateway.settings.load import plain
 from gateway.settings.schema import Config
 from gateway.supervisor.child import Child, Spec, describe_exit
 from gateway.supervisor.generation import Resources
+from gateway.supervisor.listening import Listeners
 from gateway.tasks import spawn
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds until control is started again
@@ -34,13 +35,23 @@ class Controller:
         self._pause = _FIRST_PAUSE
         self._started = 0.0
         self.restarts = 0
+        self.admin = Listeners()  # the admin address: bound here, so that it outlives control
 
     async def start(self) -> None:
         self._started = asyncio.get_running_loop().time()
         board = make_board_file()
-        spec = Spec("gateway.control", "control", ("--metrics", str(board)), (board,))
+        admin = self.admin.descriptors()
+        arguments = ("--metrics", str(board), *[part for one in admin for part in ("--admin", str(one))])
+        spec = Spec("gateway.control", "control", arguments, (board, *admin))
         self._child = await self._shared.family.start(spec, self._receive, self._bury)
         self._shared.fold.adopt("control", board)
+
+    def listen(self, admin: str) -> None:
+        """Bind the admin address, if there is one, for all that control will be. Raises OSError with a sentence."""
+        try:
+            self.admin.bind([admin] if admin else [])
+        except OSError as error:
+            raise OSError(f"{error} (`listen.admin`, which may be empty)") from None
 
     async def stop(self) -> None:
         """Let it store what is left, then see it gone."""

@@ -44,6 +44,9 @@ class Listeners:
         """The addresses as bound: a port 0 has become a real one."""
         return [_name(sock) for sock in self._open.values()]
 
+    def descriptors(self) -> tuple[int, ...]:
+        return tuple(sock.fileno() for sock in self._open.values())
+
     def close(self) -> None:
         self.keep_only([])
 

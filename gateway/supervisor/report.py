@@ -39,6 +39,7 @@ class Report:
             "pid": os.getpid(),
             "boot": boot,
             "addresses": addresses,
+            "admin": next(iter(self._controller.admin.names()), ""),
             "reload_error": self.reload_error,
             "generations": [
                 {"number": g.number, "workers": [{"name": w.name, "pid": w.pid} for w in g.workers]}

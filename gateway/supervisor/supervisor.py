@@ -102,6 +102,7 @@ class Supervisor:
     async def start(self, config: Config) -> None:
         """Bind, start everything, and accept. Raises OSError or ChildFailed."""
         status = listen(parse_address(config.listen.status))
+        self._controller.listen(config.listen.admin)
         generation = self._prepare(config)
         self._engines.start(plan_engines(config), config.memory)
         spawn(self._controller.start(), "start control")
@@ -150,6 +151,7 @@ class Supervisor:
         if self._report.endpoints is not None:
             self._report.endpoints.stop()
         await asyncio.gather(self._engines.stop(), self._controller.stop())
+        self._controller.admin.close()
         self._commands.stop()
         await self._status.stop()
         self._ledger.close()
@@ -185,8 +187,9 @@ class Supervisor:
 
     def _refuse_lasting(self, config: Config) -> None:
         """What only a restart can change."""
-        if config.state != self._config.state or config.listen.status != self._config.listen.status:
-            raise OSError("state and listen.status change by a restart only")
+        old, new = self._config.listen, config.listen
+        if config.state != self._config.state or (old.status, old.admin) != (new.status, new.admin):
+            raise OSError("state, listen.status and listen.admin change by a restart only")
 
     def _greet(self, worker: Child) -> None:
         if self._report.endpoints is not None:

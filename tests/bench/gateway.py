@@ -1,6 +1,7 @@
 """Tollkeeper as it is measured: the whole chain on, journal and ingest running, its processes told apart by role."""
 
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -17,8 +18,8 @@ from gateway.control.store import open_store
 from gateway.control.tables import consumers, keys
 from tests.bench import cpu
 from tests.bench.load import key_of
-from tests.bench.peers import Proxy
-from tests.bench.place import KEY, MODEL, PROXY_CORE, WORK, free_port, running
+from tests.bench.peers import Proxy, write_static_config
+from tests.bench.place import KEY, LOAD_CORE, MODEL, PROXY_CORE, WORK, find, free_port, running
 from tests.plugins.issuer import AUDIENCE, public_pem
 
 _JWT = {"jwt": {"keys": [{"kid": "a", "pem": public_pem("RS256")}], "audience": AUDIENCE, "default_tier": "bench"}}
@@ -28,7 +29,8 @@ _SCOPES: dict[str, Any] = {"models": [], "routes": [], "created": 1}
 class Shape(NamedTuple):
     """How large the configuration is. `consumers` above 1 have 100/min each and keys numbered from 1; one alone has a
     rate of which the worker always holds a lease. `stored` keys lie in the store beside those of the file. With the URL
-    of a `redis` the ledger is there, and jwt and acl stand in the chain."""
+    of a `redis` the ledger is there, and jwt and acl stand in the chain. With `slots` the upstream is an engine of ours,
+    the same server."""
 
     consumers: int = 1
     routes: int = 1
@@ -36,6 +38,7 @@ class Shape(NamedTuple):
     workers: int = 1
     cores: str = str(PROXY_CORE)
     redis: str = ""
+    slots: int = 0
 
 
 def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, int]:
@@ -43,13 +46,13 @@ def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, 
     port, status = free_port(), free_port()
     routes: list[dict[str, Any]] = [{"path": f"/extra/{n}"} for n in range(shape.routes - 1)]
     config: dict[str, Any] = {
-        "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
+        "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}", "admin": ""},
         "workers": shape.workers,
         "limits": {"connections": 15_000},
         "state": {"directory": str(folder / "var")},
         "tiers": {"bench": {"rate": "10_000_000/min" if shape.consumers == 1 else "100/min"}},
         "consumers": dict(_consumers(shape.consumers)),
-        "backends": {"fleet": {"http": {"endpoints": [{"url": f"http://127.0.0.1:{upstream}"}]}}},
+        "backends": {"fleet": _engine(shape.slots) if shape.slots else _server(upstream)},
         "models": {MODEL: {"backend": "fleet"}},
         "plugins": [{"cors": {"origins": ["https://app.example"]}}, {"key_auth": {}}, {"quota": {}}],
         "routes": [*routes, {"path": "/v1/chat/completions"}],
@@ -61,6 +64,18 @@ def write_config(folder: Path, upstream: int, shape: Shape) -> tuple[Path, int, 
     path = folder / "gateway.yaml"
     path.write_text(json.dumps(config, separators=(", ", ": ")))
     return path, port, status
+
+
+def _server(port: int) -> dict[str, Any]:
+    return {"http": {"endpoints": [{"url": f"http://127.0.0.1:{port}"}]}}
+
+
+def _engine(slots: int) -> dict[str, Any]:
+    template = write_static_config("engine", "PORT")
+    serve = f"taskset -c {LOAD_CORE} {find('nginx')} -p {WORK} -c {template}.{{port}}"
+    run = f"sed s/PORT/{{port}}/ {template} > {template}.{{port}}; exec {serve}"
+    command = {"run": f"sh -c {shlex.quote(run)}", "health": "/"}
+    return {"command": command, "slots": slots, "queue": 10_000}
 
 
 def _consumers(count: int) -> Iterator[tuple[str, dict[str, Any]]]:

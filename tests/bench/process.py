@@ -17,7 +17,7 @@ from tests.bench.place import KEY, WORK, free_port
 
 _FEW, _MANY = 10_000, 1_000_000
 _ECHO = """
-listen: {{proxy: 127.0.0.1:{port}, status: 127.0.0.1:{status}}}
+listen: {{proxy: 127.0.0.1:{port}, status: 127.0.0.1:{status}, admin: ""}}
 workers: 1
 state: {{directory: {folder}}}
 tiers: {{bench: {{rate: unlimited}}}}

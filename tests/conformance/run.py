@@ -65,7 +65,7 @@ def gateway(upstream: str) -> Iterator[str]:
     port, status = free_port(), free_port()
     digests = [{"sha256": hashlib.sha256(key.encode()).hexdigest()} for key in _KEYS]
     config = {
-        "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
+        "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}", "admin": ""},
         "state": {"directory": str(folder / "var")},
         "tiers": {"suite": {"rate": "1_000_000/min", "monthly": 100_000_000}},
         "consumers": {"suite": {"tier": "suite", "keys": digests}},

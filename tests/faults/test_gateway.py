@@ -38,7 +38,7 @@ def gateway(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with refused() as nobody, blackhole() as nowhere:
         servers = {"m": origin.port, "refused": nobody, "blackhole": nowhere}
         config = {
-            "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}"},
+            "listen": {"proxy": f"127.0.0.1:{port}", "status": f"127.0.0.1:{status}", "admin": ""},
             "workers": 1,
             "limits": {"failed_logins": "unlimited"},
             "state": {"directory": str(folder / "var")},

@@ -14,7 +14,7 @@ from tests.streams import read_stream
 def refusal(folder: Path, document: Document) -> str:
     """What a start that fails says, without its log."""
     file = folder / "gateway.yaml"
-    listen = {"proxy": "127.0.0.1:0", "status": "127.0.0.1:0"}
+    listen = {"proxy": "127.0.0.1:0", "status": "127.0.0.1:0", "admin": ""}
     file.write_text(yaml.safe_dump({"listen": listen, "state": {"directory": str(folder / "var")}, **document}))
     result = subprocess.run([*COMMAND, "serve", str(file)], capture_output=True, text=True, timeout=30, check=False)
     lines = [line for line in result.stderr.splitlines() if not line.startswith("time=")]

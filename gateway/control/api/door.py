@@ -15,16 +15,18 @@ from gateway.control.api.reading import LONGEST_BODY, read_body, read_query
 from gateway.errors import GatewayError
 from gateway.link import door as link
 
-Identify = Callable[[web.Request], Caller]
+Identify = Callable[[web.Request, str], Caller]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _log = logging.getLogger("tollkeeper.control")
 
 
-def make_application(endpoints: Iterable[Endpoint], door: Door, house: House, identify: Identify) -> web.Application:
-    """`identify` says who calls; it raises GatewayError where nobody may, and is asked before anything else."""
+def make_application(
+    endpoints: Iterable[Endpoint], door: Door, house: House, name: Callable[[web.Request], str], identify: Identify
+) -> web.Application:
+    """`name` gives the id of a request. `identify` says who calls; it raises GatewayError where nobody may."""
     header = link.ERROR if door == "client" else "X-Tollkeeper-Error"
-    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(identify, header)])
+    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(name, identify, header)])
     for endpoint in endpoints:
         if door in endpoint.doors:
             _add(application.router, endpoint, _serve(endpoint, house))
@@ -61,15 +63,14 @@ def _check_caller(endpoint: Endpoint, caller: Caller) -> None:
         raise GatewayError(1104, text, details={"permission": wanted, "role": caller.role})
 
 
-def _guard(identify: Identify, header: str) -> Any:
+def _guard(name: Callable[[web.Request], str], identify: Identify, header: str) -> Any:
     """Who is there, and every failure as an error of the catalogue, with its number in `header`."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = ""
+        request_id = request["request_id"] = name(request)
         try:
-            request["caller"] = caller = identify(request)
-            request_id = caller.request_id
+            request["caller"] = identify(request, request_id)
             return await handler(request)
         except GatewayError as error:
             return render_error(error, request_id, header)

@@ -2,7 +2,9 @@
 
 import hmac
 import os
+import re
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -11,27 +13,40 @@ from aiohttp import web
 from gateway.control.api.call import Caller
 from gateway.control.api.door import make_application
 from gateway.control.api.endpoint import Endpoint
+from gateway.control.api.gate import Gate
 from gateway.control.api.house import House
 from gateway.errors import GatewayError
 from gateway.link import door
+from gateway.relay.ids import Ids
 
 _CLOSE = 1.0  # seconds that running answers get when control ends
+_is_request_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 class Servers:
-    """`token` is what workers show. `admin` is the admin address's socket, bound by the supervisor, and its guard."""
+    """`path` is of the unix socket, `token` what workers show there.
 
-    def __init__(self, endpoints: Iterable[Endpoint], house: House, path: str, token: str) -> None:
+    `admin` is the descriptor of the admin address, which the supervisor has bound; None where there is none.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint], house: House, path: str, token: str, admin: int | None) -> None:
         self._endpoints = tuple(endpoints)
         self._house = house
         self._path = path
         self._token = token
+        self._admin = admin
+        self._new_id = Ids()
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
         """Raises OSError where the socket cannot be made."""
-        application = make_application(self._endpoints, "client", self._house, self._identify)
+        application = make_application(self._endpoints, "client", self._house, _told_id, self._identify)
         await self._serve(application, _bind_private(self._path))
+        if self._admin is not None:
+            gate = Gate(lambda: self._house.config().admin, time.monotonic)
+            application = make_application(self._endpoints, "admin", self._house, self._name, gate)
+            application.on_response_prepare.append(_sign)
+            await self._serve(application, socket.socket(fileno=self._admin))
 
     async def close(self) -> None:
         for runner in self._runners:
@@ -45,7 +60,12 @@ class Servers:
         self._runners.append(runner)
         await web.SockSite(runner, sock).start()
 
-    def _identify(self, request: web.Request) -> Caller:
+    def _name(self, request: web.Request) -> str:
+        """What the operator calls his request, where that is plain; else an id of ours."""
+        named = request.headers.get("X-Request-ID", "")
+        return named if _is_request_id(named) else self._new_id()
+
+    def _identify(self, request: web.Request, request_id: str) -> Caller:
         """Whom the worker says it let in. Nobody but a worker has the token."""
         headers = request.headers
         if not hmac.compare_digest(headers.get(door.TOKEN, "").encode(), self._token.encode()):
@@ -56,9 +76,20 @@ class Servers:
             project=headers.get("X-Consumer-Project", ""),
             role=headers.get("X-Consumer-Role", ""),
             permissions=None if permissions is None else frozenset(filter(None, permissions.split(","))),
-            request_id=headers.get("X-Request-ID", ""),
+            request_id=request_id,
             address=headers.get("X-Forwarded-For", ""),
         )
+
+
+def _told_id(request: web.Request) -> str:
+    return request.headers.get("X-Request-ID", "")
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer of the admin address says; the proxy says the like by itself."""
+    response.headers["Server"] = "tollkeeper"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Request-ID"] = request["request_id"]
 
 
 def _bind_private(path: str) -> socket.socket:

@@ -12,7 +12,10 @@ def check_addresses(config: Config) -> Iterator[Problem]:
     """Addresses parse and do not collide, `demo` stays on this machine, certificates fit their keys."""
     written = [(f"listen.proxy[{at}].address", listener.address) for at, listener in enumerate(config.listen.proxy)]
     taken: list[tuple[str, Address]] = []
-    for path, text in [*written, ("listen.status", config.listen.status)]:
+    written.append(("listen.status", config.listen.status))
+    if config.listen.admin:
+        written.append(("listen.admin", config.listen.admin))
+    for path, text in written:
         try:
             address = parse_address(text)
         except ValueError as error:

@@ -18,7 +18,7 @@ import pytest
 COMMAND = (sys.executable, "-P", "-c", "from gateway.cli import main; main()")
 DEMO = """
 demo: true
-listen: {proxy: "127.0.0.1:0", status: "127.0.0.1:0"}
+listen: {proxy: "127.0.0.1:0", status: "127.0.0.1:0", admin: ""}
 workers: 1
 state: {directory: %s/var}
 tiers: {free: {rate: 100/min}, anonymous: {rate: 30/min, by: ip}}
