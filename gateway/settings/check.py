@@ -12,6 +12,7 @@ from gateway.settings.rules.admin import check_admin
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
+from gateway.settings.rules.database import check_database
 from gateway.settings.rules.fleet import check_fleet
 from gateway.settings.rules.limits import check_limits
 from gateway.settings.rules.machine import check_machine
@@ -30,7 +31,7 @@ from gateway.settings.schema import Config
 _RULES = (
     check_addresses, check_admin, check_machine, check_names, check_references, check_roles, check_parts, check_paths,
     check_costs, check_limits, check_memory,
-    check_prices, check_patterns, check_exposure, check_fleet, check_redis,
+    check_prices, check_patterns, check_exposure, check_fleet, check_redis, check_database,
 )  # fmt: skip
 
 

@@ -70,6 +70,11 @@ class State(Section, frozen=True):
     directory: str = "./var"  # journal, store, ledger
     redis: str = ""  # a URL: rates and months are kept there, for all replicas; empty: by this one for itself
     replicas: Count = 1  # how many gateways serve this file
+    database: str = "sqlite"  # of keys, consumers and traces; or postgresql://…, for all replicas
+    retention: Seconds = Seconds(90 * 86_400)  # of traces; 0: for ever
+    retention_contents: Seconds = Seconds(30 * 86_400)  # of what was asked and answered; 0: as long as its trace
+    size: Bytes = Bytes(10_000_000_000)  # of SQLite's file, beyond which the oldest traces go; 0: no bound
+    journal: Bytes = Bytes(2_000_000_000)  # of records that wait for the store; beyond it new ones are lost; 0: no bound
 
 
 class Log(Section, frozen=True):

@@ -9,6 +9,7 @@ store.sqlite       keys, consumers, traces
 ledger.log, ledger.snapshot
 instance           the name of this replica among those that share a Redis, for ever
 engines.json       processes of engines, to end leftovers of a crash
+digests.json       digests of models, so that none is read again that did not change
 demo-keys.json     the keys of `demo: true`, mode 0600
 logs/              what the engines say
 """
@@ -103,8 +104,21 @@ def store_file(directory: str) -> str:
     return os.path.join(directory, "store.sqlite")
 
 
+def store_location(directory: str, database: str) -> str:
+    """Where the store is: a file, or the URL of a database."""
+    return database if is_url(database) else store_file(directory)
+
+
+def is_url(database: str) -> bool:
+    return "://" in database
+
+
 def engines_file(directory: str) -> str:
     return os.path.join(directory, "engines.json")
+
+
+def digests_file(directory: str) -> str:
+    return os.path.join(directory, "digests.json")
 
 
 def demo_keys_file(directory: str) -> str:

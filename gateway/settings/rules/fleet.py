@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gateway.settings.problem import Problem
 from gateway.settings.schema import Config
+from gateway.settings.state import is_url
 
 
 def check_fleet(config: Config) -> Iterator[Problem]:
@@ -14,5 +15,6 @@ def check_fleet(config: Config) -> Iterator[Problem]:
     if not config.state.redis:
         message = f"{count} replicas would each count for itself: limits would let {count} times as much through; "
         yield Problem("state.replicas", message + "name the Redis that they share in `state.redis`")
-    message = "keys and consumers that commands make are known to the replica they were made at; write them in the file"
-    yield Problem("state.replicas", message, "warning")
+    if not is_url(config.state.database):
+        message = "keys and consumers that commands make, and traces, are known to the replica they were made at; "
+        yield Problem("state.replicas", message + "name a PostgreSQL for all in `state.database`", "warning")
