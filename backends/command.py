@@ -16,6 +16,7 @@ The server must listen on 127.0.0.1:`{port}`, and answer `health` with 2xx once 
 that it answers even while it is busy. `usage: false`: it sends no token counts on streams. Say `slots` beside it.
 """
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,9 @@ class Backend(BaseBackend[Settings]):
 
     def problems(self) -> Sequence[str]:
         return [*self._find_problems()]
+
+    def model_path(self) -> str:
+        return self.settings.model if os.path.exists(self.settings.model) else ""
 
     def _find_problems(self) -> Iterator[str]:
         program = self._words[0]

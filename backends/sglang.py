@@ -57,6 +57,9 @@ class Backend(BaseBackend[Settings]):
     def problems(self) -> Sequence[str]:
         return [*self._find_missing(), *self.settings.problems()]
 
+    def model_path(self) -> str:
+        return self.settings.path()
+
     def drawbacks(self) -> Sequence[str]:
         return () if os.path.exists("/dev/nvidiactl") else ("this machine has no NVIDIA GPU, for which SGLang is made",)
 

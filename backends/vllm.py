@@ -58,6 +58,9 @@ class Backend(BaseBackend[Settings]):
         missing = f"the program {self.settings.binary} is not here: pip install vllm, or name it by `binary`"
         return [*([] if self._find_program() else [missing]), *self.settings.problems()]
 
+    def model_path(self) -> str:
+        return self.settings.path()
+
     def drawbacks(self) -> Sequence[str]:
         return () if os.path.exists("/dev/nvidiactl") else ("this machine has no NVIDIA GPU, for which vLLM is made",)
 

@@ -184,6 +184,10 @@ class BaseBackend(Generic[S]):
         """What is wrong before anything is started (a missing file, an engine that is not installed), in sentences."""
         return ()
 
+    def model_path(self) -> str:
+        """The file or folder that the engine loads, which the gateway looks at first; empty where none is named."""
+        return ""
+
     def drawbacks(self) -> Sequence[str]:
         """Why another engine would serve better on this machine, in sentences; `auto` goes by them."""
         return ()

@@ -66,6 +66,9 @@ class Backend(BaseBackend[Settings]):
             found.append(f"the model {self.settings.model} is a folder; llama.cpp takes one GGUF file")
         return found
 
+    def model_path(self) -> str:
+        return self.settings.model
+
     def memory(self) -> int:
         try:
             return read_model(self.settings.model).memory(self.settings.context * self.slots)

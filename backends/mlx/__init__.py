@@ -62,6 +62,9 @@ class Backend(BaseBackend[Settings]):
     def problems(self) -> Sequence[str]:
         return [*self._find_missing(), *self.settings.problems()]
 
+    def model_path(self) -> str:
+        return self.settings.path()
+
     def drawbacks(self) -> Sequence[str]:
         if sys.platform == "darwin" and platform.machine() == "arm64":
             return ()

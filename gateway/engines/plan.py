@@ -6,6 +6,7 @@ from gateway.backend import AnyBackend
 from gateway.engines.aftermath import Aftermath
 from gateway.engines.ration import Ration
 from gateway.loader import load_backend
+from gateway.model_file import Trust
 from gateway.settings.schema import Config
 from gateway.settings.terms import Terms, read_terms
 
@@ -20,13 +21,14 @@ class Planned(msgspec.Struct, frozen=True):
     aftermath: Aftermath = Aftermath()
     ration: Ration = Ration()
     secrets: dict[str, str] = {}  # variables of its environment
+    trust: Trust = Trust()
 
     def needs_restart(self, other: "Planned") -> bool:
         """Whether an engine of `other` is another one; slots, queue and terms change while it runs."""
         mine, theirs = self.backend, other.backend
         if type(mine) is not type(theirs) or mine.settings != theirs.settings:
             return True
-        return (self.ration, self.secrets) != (other.ration, other.secrets)
+        return (self.ration, self.secrets, self.trust.sha256) != (other.ration, other.secrets, other.trust.sha256)
 
 
 def plan_engines(config: Config) -> dict[str, Planned]:
@@ -39,5 +41,6 @@ def plan_engines(config: Config) -> dict[str, Planned]:
             terms = read_terms(config, name, backend.memory())
             aftermath = Aftermath(settings.abandoned == "restart", settings.abandon_grace)
             ration = Ration(settings.nice, settings.cpus, int(settings.memory_limit or 0), settings.gpus)
-            plans[name] = Planned(backend, slots, settings.queue, terms, aftermath, ration, settings.secrets)
+            trust = Trust(config.model_roots, settings.sha256)
+            plans[name] = Planned(backend, slots, settings.queue, terms, aftermath, ration, settings.secrets, trust)
     return plans

@@ -6,35 +6,24 @@ import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import msgspec
 
 from gateway.backend import AnyBackend
 from gateway.engines.effort import Effort
-from gateway.engines.leftovers import Leftovers
 from gateway.engines.listener import pick_port
 from gateway.engines.outfit import equip
 from gateway.engines.output import Output
-from gateway.engines.probe import Prober, Watch
+from gateway.engines.probe import Watch
 from gateway.engines.ration import UNBOUND, Ration
 from gateway.engines.run import Run, launch
+from gateway.engines.site import Site
 from gateway.engines.states import Condemned, Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
 from gateway.errors import GatewayError
+from gateway.model_file import Trust
 from gateway.tasks import spawn
 
 _log = logging.getLogger("tollkeeper.engines")
-
-
-class Site(msgspec.Struct, frozen=True):
-    """What the engines of a supervisor share. `alive` is the read end of the pipe that ends when it dies."""
-
-    logs: str  # a directory
-    alive: int
-    leftovers: Leftovers
-    prober: Prober
-    numbers: Iterator[int]  # of the process runs
 
 
 class Engine:
@@ -54,8 +43,8 @@ class Engine:
         self.revives = True  # whether it is tried again by itself after it has failed
         self.run: Run | None = None
         self.restarts: Counter[str] = Counter()
-        self.ends: dict[str, str] = {}  # how the run before ended, by its load
         self.load_seconds = 0.0  # of the last start
+        self.trust = Trust()
         self.on_end: Callable[[str], None] = lambda load: None
         self.progressed: Callable[[], float | None] = lambda: None  # when a request was finished; None: it has none
         self._backend = backend
@@ -67,6 +56,7 @@ class Engine:
         self._turned = asyncio.Event()  # set and replaced at each change
         self._owner: asyncio.Task[Any] | None = None
         self._words: list[str] = []  # the last lines of the run before
+        self._ends: dict[str, str] = {}  # how that run ended
 
     @property
     def is_at_rest(self) -> bool:
@@ -135,6 +125,17 @@ class Engine:
     def last_words(self, count: int) -> list[str]:
         """The last lines that it has printed; while a run is silent, those of the run before."""
         return (self.run.output.last(count) if self.run is not None else []) or self._words[-count:]
+
+    async def find_end(self, load: str, patience: float) -> str | None:
+        """How a run ended, in two words, "" while it lives; one that is just ending is waited for `patience` seconds.
+
+        None: it is not known.
+        """
+        if self.run is None or self.run.load != load:
+            return self._ends.get(load)
+        run = self.run
+        await asyncio.wait([run.over], timeout=patience)
+        return run.end
 
     def condemn(self, reason: str, cause: str) -> None:
         """End the run of now at once; it is started again. `cause` is a word for metrics."""
@@ -208,7 +209,7 @@ class Engine:
     def _forget_run(self) -> None:
         if self.run is not None:
             self._words = self.run.output.last(200)
-            self.ends = {self.run.load: self.run.end}
+            self._ends = {self.run.load: self.run.end}
             self.on_end(self.run.load)
             self.run = None
 
@@ -217,6 +218,8 @@ class Engine:
         port = pick_port()
         path = os.path.join(self._site.logs, f"{self.name}.log")
         try:
+            if wrong := await asyncio.to_thread(self.trust.refuse, self._backend.model_path(), self._site.digests):
+                raise OSError(wrong)
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
             outfit = equip(plan, self._backend.request_headers(), self._ration, self._secrets)

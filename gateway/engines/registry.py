@@ -13,21 +13,22 @@ from gateway.engines.leftovers import Leftovers
 from gateway.engines.lodging import Lodging, Room
 from gateway.engines.plan import Planned
 from gateway.engines.probe import Prober
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
 from gateway.engines.refusal import tell
 from gateway.engines.residency import Demand
+from gateway.engines.site import Site
 from gateway.engines.slots import Slots
-from gateway.engines.states import tell_life
+from gateway.engines.view import describe, describe_life
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Done, Failed, Gone, Release, Slot
-from gateway.settings.state import engines_file, logs_folder
+from gateway.model_file import Digests
+from gateway.settings.state import digests_file, engines_file, logs_folder
 from gateway.tasks import spawn
 
 _log = logging.getLogger("tollkeeper.engines")
 
 _PRELOAD = 600.0  # seconds that a load which nobody waits for may take to begin
 _MOMENT = 0.05  # seconds in which a load that is refused is refused
-_TOLD = ("load_seconds", "in_use", "waiting", "memory", "pinned", "idle", "wait")  # facts that are no secrets
 _DEATH = 0.3  # seconds that a death which is just happening may take to be noticed
 
 
@@ -42,7 +43,8 @@ class Engines:
         os.makedirs(logs, mode=0o700, exist_ok=True)
         self._leftovers = Leftovers(engines_file(directory))
         self._prober = Prober()
-        self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1))
+        digests = Digests(digests_file(directory))
+        self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1), digests)
         self._on_change = on_change
         self._lodging = Lodging()
         self._plans: dict[str, Planned] = {}
@@ -67,8 +69,7 @@ class Engines:
                 self._replace(name, new, linger)
             else:
                 self._current[name].resize(new.slots, new.queue)
-                self._current[name].room.adopt(new.terms)
-                self._current[name].aftermath = new.aftermath
+                self._adopt(self._current[name], new)
                 self._preload(self._current[name].room)
         self._plans = dict(plans)
         self._lodging.settle()
@@ -99,7 +100,7 @@ class Engines:
             return Failed(f"The backend {backend} is not configured any more.", 1707)
         claimed = Claim(**claim)
         refusal = slots.foresee(may_load, may_evict, claimed)
-        return refusal or Done(self._describe(slots) | slots.admission.promise(claimed))
+        return refusal or Done(describe(slots) | slots.admission.promise(claimed))
 
     async def load(self, backend: str, patience: float, may_load: bool = True, may_evict: bool = True) -> Failed | Done:
         """Have an engine loaded that nobody uses yet, and wait at most `patience` seconds until it is ready.
@@ -147,12 +148,9 @@ class Engines:
     async def find_end(self, ask: Gone) -> str:
         """How that run of an engine ended, empty while it lives; waits a moment for a death that is just happening."""
         for slots in self._named(ask.backend):
-            run = slots.engine.run
-            if run is not None and run.load == ask.load:
-                await asyncio.wait([run.over], timeout=_DEATH)
-                return run.end
-        ends = [slots.engine.ends.get(ask.load) for slots in self._named(ask.backend)]
-        return next(filter(None, ends), "over")
+            if (end := await slots.engine.find_end(ask.load, _DEATH)) is not None:
+                return end
+        return "over"
 
     def owns(self, pid: int) -> bool:
         """Whether `pid` is a shim of ours, whose end somebody waits for."""
@@ -163,14 +161,7 @@ class Engines:
 
     def lives(self) -> dict[str, dict[str, Any]]:
         """What callers may know of each engine: whether it is loaded, and how it is used."""
-        told = {}
-        for name, slots in self._current.items():
-            all_ = self._describe(slots)
-            status = tell_life(slots.engine.condition, slots.engine.wanted)
-            told[name] = {"status": status, "restarts": sum(all_["restarts"].values())} | {
-                fact: all_[fact] for fact in _TOLD
-            }
-        return told
+        return {name: describe_life(slots) for name, slots in self._current.items()}
 
     def memory(self) -> dict[str, int]:
         """Bytes: the budget of all engines together, 0 for none, and what those that are not gone count with."""
@@ -187,10 +178,7 @@ class Engines:
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Everything that status and metrics tell of each engine; times are seconds."""
-        return {name: self._describe(slots) for name, slots in self._current.items()}
-
-    def _describe(self, slots: Slots) -> dict[str, Any]:
-        return slots.engine.describe() | slots.describe() | slots.room.describe()
+        return {name: describe(slots) for name, slots in self._current.items()}
 
     def _all(self) -> Iterator[tuple[str, Slots]]:
         yield from self._current.items()
@@ -217,7 +205,13 @@ class Engines:
         engine = Engine(plan.backend, self._site, self._note_change, plan.ration, plan.secrets)
         slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
         engine.on_end, engine.progressed = slots.end_run, slots.progressed
+        engine.trust = plan.trust
         return slots
+
+    def _adopt(self, slots: Slots, plan: Planned) -> None:
+        """What changes while it runs, beside slots and queue."""
+        slots.room.adopt(plan.terms)
+        slots.aftermath, slots.engine.trust = plan.aftermath, plan.trust
 
     def _preload(self, room: Room) -> None:
         if room.terms.preload:

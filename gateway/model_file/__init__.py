@@ -7,7 +7,9 @@ Nothing of a model is executed here, and of a large file only names and numbers 
 """
 
 from gateway.model_file.description import ModelFile, Unfit
+from gateway.model_file.digests import Digests
 from gateway.model_file.hub import HubSettings
 from gateway.model_file.reading import locate, read_model
+from gateway.model_file.trust import Trust
 
-__all__ = ["HubSettings", "ModelFile", "Unfit", "locate", "read_model"]
+__all__ = ["Digests", "HubSettings", "ModelFile", "Trust", "Unfit", "locate", "read_model"]

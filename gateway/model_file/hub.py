@@ -19,6 +19,10 @@ class HubSettings(BaseSettings, frozen=True):
         """What an engine is told: the folder, or the id while there is none."""
         return locate(self.model, self.cache) or self.model
 
+    def path(self) -> str:
+        """The folder, or the cache into which the engine would fetch it; empty where there is neither."""
+        return locate(self.model, self.cache) or (os.path.expanduser(self.cache) if self.download else "")
+
     def read(self) -> ModelFile | None:
         """None where there is nothing, or nothing whole."""
         try:

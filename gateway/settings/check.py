@@ -9,6 +9,7 @@ from gateway.settings.document import Document
 from gateway.settings.problem import Problem
 from gateway.settings.rules.addresses import check_addresses
 from gateway.settings.rules.admin import check_admin
+from gateway.settings.rules.content import check_content
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
 from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
@@ -26,12 +27,13 @@ from gateway.settings.rules.promises import check_promises
 from gateway.settings.rules.redis import check_redis
 from gateway.settings.rules.references import check_references
 from gateway.settings.rules.roles import check_roles
+from gateway.settings.rules.trust import check_trust
 from gateway.settings.schema import Config
 
 _RULES = (
     check_addresses, check_admin, check_machine, check_names, check_references, check_roles, check_parts, check_paths,
-    check_costs, check_limits, check_memory,
-    check_prices, check_patterns, check_exposure, check_fleet, check_redis, check_database,
+    check_costs, check_limits, check_memory, check_trust,
+    check_prices, check_patterns, check_content, check_exposure, check_fleet, check_redis, check_database,
 )  # fmt: skip
 
 

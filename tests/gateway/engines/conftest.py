@@ -14,7 +14,8 @@ import pytest
 from gateway.backend import BaseBackend, BaseSettings, Launch
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
+from gateway.engines.site import Site
 
 FAKE = str(Path(__file__).with_name("fake_engine.py"))
 

@@ -1,6 +1,7 @@
 """An engine as a real process that starts, serves, breaks and ends."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from gateway.engines.listener import pick_port
 from gateway.engines.process import Engine
 from gateway.engines.states import State
 from gateway.errors import GatewayError
+from gateway.model_file import Trust
 from tests.gateway.engines.conftest import FakeBackend, descendants, eventually, is_alive, make_backend
 
 Start = Callable[..., Engine]
@@ -126,6 +128,24 @@ async def test_command_that_does_not_exist(start: Start) -> None:
     engine = start(backend=Missing("missing", make_backend().settings))
     await eventually(lambda: engine.condition.state is State.BACKOFF)
     assert engine.condition.reason == "could not be executed: /does/not/exist: No such file or directory"
+
+
+async def test_s50_a_model_that_is_not_the_pinned_one_is_never_loaded(start: Start, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"weights")
+
+    class Loading(FakeBackend):
+        def model_path(self) -> str:
+            return str(model)
+
+    engine = start(backend=Loading("fake", make_backend("--exit-after=0.1").settings))
+    engine.trust = Trust((str(tmp_path),), hashlib.sha256(b"weights").hexdigest())
+    await engine.ensure_ready(20)
+    model.write_bytes(b"Weights")  # while it runs: the next start sees it
+    await eventually(lambda: "not the one that is pinned" in engine.condition.reason, 20)
+    assert engine.condition.reason.startswith(f"could not be started: the model {model} has the SHA-256 ")
+    model.write_bytes(b"weights")
+    await engine.ensure_ready(20)
 
 
 async def test_slow_start_is_ended(start: Start) -> None:

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from gateway.engines.plan import plan_engines
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
 from gateway.engines.ration import Ration, can_bound_memory, measure
+from gateway.engines.site import Site
 from gateway.engines.states import State
 from gateway.settings.check import find_problems
 from gateway.settings.document import read_document
