@@ -46,6 +46,9 @@ monitoring: $(VENV)/.installed ## write alerts, dashboards and manifests from th
 	$(TOLLKEEPER) monitoring alerts > monitoring/alerts.yaml
 	@mkdir -p k8s/monitoring monitoring/dashboards
 	$(TOLLKEEPER) monitoring manifests > k8s/monitoring/monitoring.yaml
+	for name in overview tiers engines ledger; do \
+	    $(TOLLKEEPER) monitoring dashboard $$name > monitoring/dashboards/$$name.json || exit; \
+	done
 
 lock: $(VENV)/.checked ## write requirements.lock: every dependency of the image with its hashes
 	$(PIP) install --quiet uv

@@ -61,6 +61,7 @@ METRICS = (
     Metric("queue_depth", "gauge", "Requests waiting for a slot", ("backend", "class")),
     Metric("queue_limit", "gauge", "How many requests may wait for a slot", ("backend",)),
     Metric("queue_seconds", "histogram", "Time waited for a slot", ("backend", "class"), _SLOW),
+    Metric("load_seconds", "histogram", "Time requests waited until their engine was loaded", ("backend",), _SLOW),
     Metric("endpoint_up", "gauge", "1 while an endpoint is used", ("backend", "endpoint")),
     Metric("engine_state", "gauge",
            "0 stopped, 1 starting, 2 ready, 3 suspect, 4 stopping, 5 backoff, 6 failed", ("backend",)),

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import click
 
+from gateway.monitoring.dashboards import DASHBOARDS
+from gateway.monitoring.panel import write_dashboard
 from gateway.monitoring.rules import FREE, RUNBOOKS, Terms, write_manifests, write_rules
 
 
@@ -35,3 +37,10 @@ def alerts(scale: float, runbooks: str, free: str) -> None:
 def manifests(scale: float, runbooks: str, free: str) -> None:
     """A ServiceMonitor and a PrometheusRule, for the operator on Kubernetes."""
     click.echo(write_manifests(Terms(scale, runbooks, free)), nl=False)
+
+
+@monitoring.command()
+@click.argument("name", type=click.Choice(list(DASHBOARDS)))
+def dashboard(name: str) -> None:
+    """One dashboard of Grafana."""
+    click.echo(write_dashboard(DASHBOARDS[name]), nl=False)

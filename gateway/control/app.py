@@ -26,16 +26,17 @@ from gateway.control.fetch import Fetches
 from gateway.control.fleet import Fleet
 from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
+from gateway.control.lookup import Lookups
 from gateway.control.settlement import Settlement
 from gateway.control.store import open_store
 from gateway.control.webhook import Letter, Webhooks
 from gateway.journal import Closed
-from gateway.link import Changed, Command, Configure, Done, Drain, Failed, Found, Link, LookUp, Notice, WriterGone
+from gateway.link import Command, Configure, Done, Drain, Failed, Link, LookUp, Notice, WriterGone
 from gateway.log import print_requests
 from gateway.metrics import Board
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
-from gateway.settings.state import control_socket, journal_folder, read_instance, store_file
+from gateway.settings.state import control_socket, journal_folder, read_instance, store_location
 from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
@@ -52,31 +53,36 @@ class Control:
     """
 
     def __init__(self, link: Link, configure: Configure, board: Board, admin: int | None = None) -> None:
-        self._store = store = open_store(store_file(configure.directory))
         config = _read_config(configure)
+        self._store = store = open_store(store_location(configure.directory, config.state.database))
+        instance = read_instance(configure.directory)
+        owner = instance if store.is_shared else ""  # what another replica left is its own to finish
         journals = Path(journal_folder(configure.directory))
         journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ingest = Ingest(store, journals, _unix_microseconds, self._log_requests)
+        ingest = Ingest(store, journals, _unix_microseconds, self._log_requests, owner)
         self._link = link
         self.board = board
         self._config = config
-        settlement = Settlement(store, _unix_microseconds)
+        settlement = Settlement(store, _unix_microseconds, owner)
         self._follower = follower = Follower(link, ingest, settlement)
         if config.state.redis:
-            instance = read_instance(configure.directory)
             follower.fleet = Fleet(config.state.redis, instance, link, settlement, follower.call)
         self._directory = Directory(store, config, _unix_microseconds)
+        self._lookups = Lookups(store, self._directory, link.tell)
         self._commands = Commands(store, self._directory)
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
-        self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds)
+        self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds, owner)
         self._house = House(store, _unix_microseconds, lambda: self._config, self._thread, self._command, link.call)
-        self._servers = Servers(ENDPOINTS, self._house, control_socket(configure.directory), configure.token, admin)
+        path = control_socket(configure.directory)
+        self._servers = Servers(ENDPOINTS, self._house, path, configure.token, admin, board)
 
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
         fleet = self._follower.fleet
-        tasks = [spawn(self._report(), "report"), *([spawn(fleet.run(), "fleet")] if fleet is not None else [])]
+        tasks = [spawn(self._report(), "report"), spawn(self._lookups.follow(), "changes")]
+        if fleet is not None:
+            tasks.append(spawn(fleet.run(), "fleet"))
         await self._tell(self._webhooks.left_over)
         await self._servers.start()
         try:
@@ -89,15 +95,16 @@ class Control:
                 task.cancel()
             if fleet is not None:
                 await fleet.close()
+            self._lookups.close()
             self._thread.shutdown()
             self._follower.close()
-            self._store.reading.dispose()
+            self._store.close()
 
     def handle(self, message: Any) -> Any:
         """Answer one message of the supervisor."""
         match message:
             case LookUp():
-                return self._look_up(message.digest)
+                return self._lookups.answer(message.digest)
             case Command():
                 return self._command(message)
             case Configure():  # the file was read again
@@ -110,14 +117,6 @@ class Control:
                 self._follower.drain()
         return None
 
-    def _look_up(self, digest: bytes) -> Found | Failed:
-        """One row by an index, read beside the writer: quick enough for the loop."""
-        try:
-            return Found(self._directory.look_up(digest))
-        except SQLAlchemyError as error:
-            _log.error("the directory cannot be read: %s", error)
-            return Failed("The directory of keys cannot be read", _DIRECTORY_UNAVAILABLE)
-
     async def _command(self, command: Command) -> Done | Failed:
         loop = asyncio.get_running_loop()
         try:
@@ -127,8 +126,7 @@ class Control:
             change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
         except (DirectoryError, OSError) as error:
             return Failed(str(error), _DIRECTORY_UNAVAILABLE if isinstance(error, StoreBusy) else 0)
-        if change.digests:
-            self._link.tell(Changed(change.digests))
+        self._lookups.changed(change.digests)
         return Done(change.data)
 
     async def _tell(self, find: Callable[[], list[Letter]]) -> None:

@@ -106,7 +106,7 @@ class Places:
             raise
         if isinstance(answer, Slot):
             self._count_wait(exchange, ask, answer.queued)
-            exchange.loading += answer.loading
+            self._count_load(exchange, backend, answer.loading)
             return answer
         assert isinstance(answer, Failed)
         if waited := answer.details.get("waited"):
@@ -117,6 +117,11 @@ class Places:
         """What somebody who waits for a slot is waiting for, in a word."""
         lives = await self.command("models.lives")
         return "queued" if lives.get(backend, {}).get("status") == "loaded" else "loading"
+
+    def _count_load(self, exchange: Exchange, backend: str, seconds: float) -> None:
+        exchange.loading += seconds
+        if seconds and self._board is not None:
+            self._board.observe(self._board.index("load_seconds", backend), seconds)
 
     def _count_wait(self, exchange: Exchange, ask: Acquire, seconds: float) -> None:
         exchange.queued += seconds
@@ -169,8 +174,8 @@ class Places:
         try:
             answer = await self._link.call(Gone(backend, load))
         except LinkClosed:
-            return True
-        return isinstance(answer, Done) and bool(answer.data)
+            return "over"
+        return str(answer.data) if isinstance(answer, Done) else ""
 
     def report(self, seen: Observation) -> None:
         """What became of a request at an endpoint: a failure, or a trial that went well."""

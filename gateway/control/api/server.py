@@ -12,11 +12,13 @@ from aiohttp import web
 
 from gateway.control.api.call import Caller
 from gateway.control.api.door import make_application
-from gateway.control.api.endpoint import Endpoint
+from gateway.control.api.endpoint import Door, Endpoint
 from gateway.control.api.gate import Gate
 from gateway.control.api.house import House
+from gateway.control.api.stopwatch import Stopwatch
 from gateway.errors import GatewayError
 from gateway.link import door
+from gateway.metrics import Board
 from gateway.relay.ids import Ids
 
 _CLOSE = 1.0  # seconds that running answers get when control ends
@@ -29,24 +31,27 @@ class Servers:
     `admin` is the descriptor of the admin address, which the supervisor has bound; None where there is none.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], house: House, path: str, token: str, admin: int | None) -> None:
+    def __init__(
+        self, endpoints: Iterable[Endpoint], house: House, path: str, token: str, admin: int | None, board: Board
+    ) -> None:
         self._endpoints = tuple(endpoints)
         self._house = house
         self._path = path
         self._token = token
         self._admin = admin
+        self._board = board
         self._new_id = Ids()
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
         """Raises OSError where the socket cannot be made."""
         application = make_application(self._endpoints, "client", self._house, _told_id, self._identify)
-        await self._serve(application, _bind_private(self._path))
+        await self._serve(application, "client", _bind_private(self._path))
         if self._admin is not None:
             gate = Gate(lambda: self._house.config().admin, time.monotonic)
             application = make_application(self._endpoints, "admin", self._house, self._name, gate)
             application.on_response_prepare.append(_sign)
-            await self._serve(application, socket.socket(fileno=self._admin))
+            await self._serve(application, "admin", socket.socket(fileno=self._admin))
 
     async def close(self) -> None:
         for runner in self._runners:
@@ -54,7 +59,8 @@ class Servers:
         with suppress(FileNotFoundError):
             os.unlink(self._path)
 
-    async def _serve(self, application: web.Application, sock: socket.socket) -> None:
+    async def _serve(self, application: web.Application, name: Door, sock: socket.socket) -> None:
+        Stopwatch(self._board, name).watch(application)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE, handle_signals=False)
         await runner.setup()
         self._runners.append(runner)

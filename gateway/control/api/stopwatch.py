@@ -22,6 +22,8 @@ class Stopwatch:
         application.on_response_prepare.append(self._end)
 
     async def _end(self, request: web.Request, response: web.StreamResponse) -> None:
+        if _BEGAN not in request:  # what could not be read reached no handler
+            return
         resource = request.match_info.route.resource
         endpoint = f"{request.method} {resource.canonical}" if resource is not None else ""
         index = self._board.index("api_seconds", self._door, endpoint)
