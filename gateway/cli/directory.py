@@ -8,7 +8,7 @@ import click
 
 from gateway.cli.option import Place
 from gateway.cli.session import NotRunning, Refused, ask
-from gateway.settings.state import is_claimed, store_file
+from gateway.settings.state import is_claimed, store_location
 
 
 def change(place: Place, name: str, arguments: dict[str, Any]) -> Any:
@@ -29,7 +29,7 @@ def _change_store(place: Place, name: str, arguments: dict[str, Any]) -> Any:
 
     os.makedirs(place.state, mode=0o700, exist_ok=True)
     try:
-        store = open_store(store_file(place.state))
+        store = open_store(store_location(place.state, place.config().state.database))
         directory = Directory(store, place.config(), lambda: time.time_ns() // 1000)
         return Commands(store, directory).run(name, arguments).data
     except (StoreError, DirectoryError) as error:

@@ -1,4 +1,4 @@
-"""`python -P -m gateway.control --link FD --alive FD --metrics FD [--admin FD]`: started by the supervisor, never by hand."""
+"""`python -P -m gateway.control --link FD --alive FD --metrics FD [--admin FD]`: started by the supervisor alone."""
 
 import argparse
 import asyncio
@@ -6,16 +6,22 @@ import logging
 import os
 import signal
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
+from sqlalchemy.exc import OperationalError
 
 from gateway import __version__
 from gateway.control.app import Control
-from gateway.control.store import StoreError
-from gateway.link import Configure, Failed, Hello, Link, LinkClosed, Ready
+from gateway.control.store import StoreAway, StoreError
+from gateway.link import Configure, Drain, Failed, Hello, Link, LinkClosed, Ready, StoreState
 from gateway.log import set_up
 from gateway.metrics import Board
+
+_RETRY = 1.0  # seconds until a store that is away is looked for again
+_QUIET = 10.0  # seconds between two log lines about it
 
 _log = logging.getLogger("tollkeeper.control")
 
@@ -25,7 +31,11 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
     control: Control | None = None
 
     def handle(message: Any) -> Any:
-        return Failed("control is not ready", 1602) if control is None else control.handle(message)
+        if control is not None:
+            return control.handle(message)
+        if isinstance(message, Drain):
+            link.close()
+        return Failed("control is not ready", 1602)
 
     loop = asyncio.get_running_loop()
     _, link = await loop.create_connection(lambda: Link(handle), sock=socket.socket(fileno=link_file))
@@ -40,9 +50,10 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
         if not isinstance(answer, Configure):
             _log.error("the supervisor refuses: %s", answer.reason)
             return 3
-        control = Control(link, answer, board, admin_file)
-        link.tell(Ready())
-        await control.run()
+        control = await _begin(link, lambda: Control(link, answer, board, admin_file))
+        if control is not None:
+            link.tell(Ready())
+            await control.run()
     except LinkClosed:
         _log.error("the supervisor left before it said anything")
         return 3
@@ -53,6 +64,21 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
     finally:
         leave()
     return 0
+
+
+async def _begin(link: Link, make: Callable[[], Control]) -> Control | None:
+    """Control, once its store can be reached; None when the supervisor left first. Model calls go on meanwhile."""
+    complained = -_QUIET
+    while not link.closed:
+        try:
+            return make()
+        except (StoreAway, OperationalError) as error:
+            if time.monotonic() - complained >= _QUIET:
+                complained = time.monotonic()
+                _log.error("%s; it is tried again", error)
+        link.tell(StoreState(False, 0.0, 0))
+        await asyncio.sleep(_RETRY)
+    return None
 
 
 def main() -> None:

@@ -7,12 +7,14 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gateway.control.store import Store
-from gateway.control.tables import consumers, keys
+from gateway.control.tables import consumers, directory_changes, keys
 from gateway.networks import Networks
 from gateway.settings import schema
 from gateway.settings.credentials import parse_expiry
 from gateway.settings.roles import find_tier
 from gateway.settings.schema import Config
+
+_REMEMBER = 7 * 86_400 * 1_000_000  # microseconds
 
 
 class DirectoryError(Exception):
@@ -88,24 +90,25 @@ class Consumers:
         """Make `consumer` what it says, whether it was there or not. Raises DirectoryError."""
         self._refuse_file(consumer.name)
         self._check(consumer)
-        with self._store.writing.begin() as connection:
+        with self._store.changing.begin() as connection:
             values = msgspec.structs.asdict(consumer)
             if (
                 connection.execute(update(consumers).where(consumers.c.name == consumer.name).values(values)).rowcount
                 == 0
             ):
                 self.add(connection, consumer)
-            return Change(self._describe(connection, consumer.name), _digests(connection, consumer.name))
+            change = Change(self._describe(connection, consumer.name), _digests(connection, consumer.name))
+            return publish(connection, change, self._clock())
 
     def remove(self, name: str) -> Change:
         """Delete a consumer of the store with all its keys. Raises DirectoryError."""
         self._refuse_file(name)
-        with self._store.writing.begin() as connection:
+        with self._store.changing.begin() as connection:
             found = self._describe(connection, name)
             digests = _digests(connection, name)
             connection.execute(delete(keys).where(keys.c.consumer == name))
             connection.execute(delete(consumers).where(consumers.c.name == name))
-            return Change(found, digests)
+            return publish(connection, Change(found, digests), self._clock())
 
     def _with_tier(self, consumer: Consumer) -> Consumer:
         tier = consumer.tier or find_tier(self.config.roles, consumer.role)
@@ -140,6 +143,17 @@ class Consumers:
             raise DirectoryError(f"there is no tier {consumer.override_tier!r} to override with")
         if consumer.override_until and not consumer.override_tier:
             raise DirectoryError("an override needs a tier beside its end")
+
+
+def publish(connection: Connection, change: Change, now: int) -> Change:
+    """Leave word of `change` for other replicas, where there may be some; to be called under the directory's lock.
+
+    It is remembered for a week: so long control may be down somewhere, while workers live on.
+    """
+    if change.digests and connection.dialect.name == "postgresql":
+        connection.execute(delete(directory_changes).where(directory_changes.c.created < now - _REMEMBER))
+        connection.execute(insert(directory_changes).values(created=now, digests=b"".join(change.digests)))
+    return change
 
 
 def _of_file(name: str, known: schema.Consumer) -> Consumer:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from gateway.control.consumer import Change, Consumer, Consumers, DirectoryError
+from gateway.control.consumer import Change, Consumer, Consumers, DirectoryError, publish
 from gateway.control.store import Store
 from gateway.control.tables import keys
 from gateway.exchange import Credential
@@ -90,7 +90,7 @@ class Directory:
         """Make or import a key. The data holds the key itself, for the only time. Raises DirectoryError."""
         if wish.key and not is_importable(wish.key):
             raise DirectoryError("a key has 8 to 512 visible ASCII characters; one of ours must not be mistyped")
-        with self._store.writing.begin() as connection:
+        with self._store.changing.begin() as connection:
             known = self.consumers.find(connection, wish.consumer)
             if known is None:
                 self.consumers.add(connection, Consumer(wish.consumer, wish.tier, wish.project, role=wish.role))
@@ -99,7 +99,7 @@ class Directory:
             )):  # fmt: skip
                 has = f"tier {known.tier}, role {known.role or '-'} and project {known.project or '-'}"
                 raise DirectoryError(f"consumer {known.name} has {has}")
-            return self._add(connection, wish)
+            return publish(connection, self._add(connection, wish), self._clock())
 
     def list_keys(self, consumer: str = "") -> Change:
         """All keys of the store, or one consumer's; never the keys themselves."""
@@ -110,16 +110,16 @@ class Directory:
 
     def revoke(self, id: str) -> Change:
         """End a key at once. Raises DirectoryError for one that is not in the store."""
-        with self._store.writing.begin() as connection:
+        with self._store.changing.begin() as connection:
             key = self._find(connection, id)
             if not key.revoked:
                 connection.execute(update(keys).where(keys.c.id == id).values(revoked=self._clock()))
-            return Change({"id": id, "consumer": key.consumer}, (key.digest,))
+            return publish(connection, Change({"id": id, "consumer": key.consumer}, (key.digest,)), self._clock())
 
     def rotate(self, id: str, overlap: float = 0.0) -> Change:
         """A new key with the same rights; the old one ends in `overlap` seconds, or sooner if it would anyway."""
         now = self._clock()
-        with self._store.writing.begin() as connection:
+        with self._store.changing.begin() as connection:
             key = self._find(connection, id)
             if key.revoked or 0 < key.expires <= now:
                 raise DirectoryError(f"key {id} has ended already; make a new one")
@@ -131,7 +131,7 @@ class Directory:
             made = self._add(connection, wish)
             values = {"expires": min(key.expires or end, end), "successor": made.data["id"]}
             connection.execute(update(keys).where(keys.c.id == id).values(values))
-            return Change(made.data, (*made.digests, key.digest))
+            return publish(connection, Change(made.data, (*made.digests, key.digest)), now)
 
     def rotate_own(self, id: str, consumer: str, overlap: float) -> Change:
         """As `rotate`, asked for by the holder of key `id`. Raises DirectoryError for keys that are not the store's."""

@@ -55,8 +55,6 @@ class Ingest:
         seen: Callable[[list[Closed]], None] = lambda _: None,
         instance: str = "",
     ) -> None:
-        self._lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.lost = 0  # records found missing so far
         self.behind = False  # whether the last step left something that was there already
         self._store = store
@@ -64,7 +62,13 @@ class Ingest:
         self._clock = clock
         self._seen = seen
         self._instance = instance
-        self.reload()
+        self._lock = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self.reload()
+        except BaseException:
+            self.close()
+            raise
 
     def sealed(self) -> list[str]:
         """Writers that are dead and wholly stored, and that the ledger has not settled."""

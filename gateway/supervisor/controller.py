@@ -3,22 +3,24 @@
 import asyncio
 import logging
 import random
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 import gateway
-from gateway.link import Configure, Drain, Failed, Hello, Ready, WriterGone
+from gateway.link import Configure, Drain, Failed, Hello, Ready, StoreState, WriterGone
 from gateway.metrics import make_board_file
 from gateway.settings.load import plain
 from gateway.settings.schema import Config
-from gateway.supervisor.child import Child, Spec, describe_exit
+from gateway.supervisor.child import Child, ChildFailed, Spec, describe_exit
 from gateway.supervisor.generation import Resources
 from gateway.supervisor.listening import Listeners
 from gateway.tasks import spawn
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds until control is started again
 _STABLE = 10.0  # seconds of life after which earlier deaths are forgotten
+_JUDGE = 20.0  # seconds it gets to see a store that is not its own
 _DRAIN = 5.0  # seconds it gets at the end to store what is in the journals
 
 _log = logging.getLogger("tollkeeper")
@@ -34,6 +36,7 @@ class Controller:
         self._ending = False
         self._pause = _FIRST_PAUSE
         self._started = 0.0
+        self._word: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # its first: why not, or nothing
         self.restarts = 0
         self.admin = Listeners()  # the admin address: bound here, so that it outlives control
 
@@ -45,6 +48,16 @@ class Controller:
         spec = Spec("gateway.control", "control", arguments, (board, *admin))
         self._child = await self._shared.family.start(spec, self._receive, self._bury)
         self._shared.fold.adopt("control", board)
+
+    async def judge(self) -> None:
+        """Wait until control has seen the store that replicas share; one that is away may come later.
+
+        Raises ChildFailed where it is not for this version.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_JUDGE):
+                if reason := await asyncio.shield(self._word):
+                    raise ChildFailed(reason)
 
     def listen(self, admin: str) -> None:
         """Bind the admin address, if there is one, for all that control will be. Raises OSError with a sentence."""
@@ -87,6 +100,8 @@ class Controller:
 
     def _receive(self, child: Child, message: Any) -> Any:
         desk = self._shared.desk
+        if isinstance(message, Ready | StoreState | Failed) and not self._word.done():
+            self._word.set_result(message.reason if isinstance(message, Failed) else "")
         match message:
             case Hello() if message.version != gateway.__version__:
                 return Failed(f"version {gateway.__version__} runs: restart needed")

@@ -21,7 +21,7 @@ from gateway.settings.address import parse_address
 from gateway.settings.prepare import Prepared, prepare
 from gateway.settings.problem import ConfigError
 from gateway.settings.schema import Config
-from gateway.settings.state import claim, command_socket
+from gateway.settings.state import claim, command_socket, is_url
 from gateway.supervisor.authority import open_ledger
 from gateway.supervisor.child import Child, ChildFailed, Family
 from gateway.supervisor.command import CommandSocket
@@ -107,6 +107,8 @@ class Supervisor:
         self._engines.start(plan_engines(config), config.memory)
         spawn(self._controller.start(), "start control")
         await generation.start()
+        if is_url(config.state.database):
+            await self._controller.judge()
         self._adopt(generation, config)
         await self._commands.start()
         spawn(self._status.start(status), "status")
