@@ -138,6 +138,9 @@ def _place(place: dict[str, Any]) -> Iterator[str]:
     if "backend" in place:
         model = f"model {place['model']} (sent as {place['sent_as']}), " if "model" in place else ""
         yield f"goes to: {model}backend {place['backend']}"
+    yield from (f"  instead of {fallen['model']}: error {fallen['error']}" for fallen in place.get("instead_of", ()))
+    if (fallback := place.get("fallback")) and fallback["to"]:
+        yield f"  falls back to: {', '.join(fallback['to'])} (on {', '.join(fallback['on'])})"
     for endpoint in place.get("endpoints", ()):
         mark = "  <- this one" if endpoint["url"] == place.get("endpoint") else ""
         yield f"  {endpoint['url']}: {endpoint['state']}, {endpoint['inflight']} in flight{mark}"

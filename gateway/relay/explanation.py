@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange, Reply
+from gateway.exchange import Exchange
 from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead, header_names, read_head
 from gateway.link import Command, Done
@@ -22,16 +22,14 @@ from gateway.memory import MemoryCache
 from gateway.metrics import Board, make_board_file
 from gateway.plugin import Shared
 from gateway.relay.assembly import Assembly, assemble
-from gateway.relay.directions import no_route, open_exchange
+from gateway.relay.directions import open_exchange
 from gateway.relay.ids import Ids
+from gateway.relay.onward import Onward
 from gateway.relay.places import Places
 from gateway.relay.rehearsal import Draft, PeekingLedger, Rehearsal, Step, rehearse
-from gateway.relay.route import Route
 from gateway.relay.services import Meter, Services
-from gateway.relay.target import Target, no_endpoint
 from gateway.settings.schema import Config, Headers
 
-_SAFE = frozenset(("GET", "HEAD"))
 _FRAMELESS = frozenset((204, 304))  # answers without a body, RFC 9110, 6.4.1
 
 
@@ -96,7 +94,7 @@ class Explainer:
         exchange.peer = question.peer if locate is None else locate(question.peer, head)
         exchange.request, exchange.generation = Draft(question.body), self._generation
         route, allowed = assembly.directions.enter(exchange)
-        rest = _Rest(assembly, self._live, self._places, route, allowed)
+        rest = Onward(assembly, self._live, self._places, route, allowed)
         done = await rehearse(route, exchange, rest.steps())
         return Done(_tell(exchange, done, rest.place, self._config.headers))
 
@@ -125,68 +123,6 @@ class Explainer:
             "headers": [*headers, f"X-Tollkeeper-Error: {error.number}"],
             "steps": [msgspec.to_builtins(Step("head", "refused", error.number, (), error.message))],
         }  # fmt: skip
-
-
-class _Rest:
-    """What the core does once the chain has let a request pass. `place` is where it would go, as far as it came."""
-
-    def __init__(
-        self, assembly: Assembly, live: Assembly, places: Places, route: Route, allowed: frozenset[str] | None
-    ) -> None:
-        self._directions = assembly.directions
-        self._live = live.directions.targets
-        self._places = places
-        self._route = route
-        self._allowed = allowed
-        self.place: dict[str, Any] = {}
-
-    def steps(self) -> list[tuple[str, Any]]:
-        if self._allowed is not None:
-            return [("route", self._refuse)]
-        if self._route.serve is not None:
-            return [("answer", self._serve)]
-        return [("target", self._find), ("endpoint", self._choose)]
-
-    def _refuse(self, exchange: Exchange) -> None:
-        assert self._allowed is not None
-        raise no_route(exchange, self._allowed)
-
-    async def _serve(self, exchange: Exchange) -> Reply | None:
-        """The gateway's own answer; one that would change something is not asked for."""
-        self.place = {"answered_by": "gateway"}
-        assert self._route.serve is not None
-        return await self._route.serve(exchange) if exchange.method in _SAFE else None
-
-    def _find(self, exchange: Exchange) -> None:
-        self._target = self._directions.find_target(exchange, self._route)
-        self.place = {"backend": self._target.name}
-        if exchange.entry is not None:
-            self.place |= {"model": exchange.model, "sent_as": msgspec.json.decode(_model_field(exchange))}
-
-    async def _choose(self, exchange: Exchange) -> None:
-        if self._target.candidates:
-            self._pick(exchange, self._target)
-        else:
-            self.place["engine"] = dict(await self._places.foresee(exchange, self._target.name))
-
-    def _pick(self, exchange: Exchange, target: Target) -> None:
-        """The endpoint, chosen by what the worker has in flight now."""
-        down = self._places.down_of(target.name)
-        for mine, live in zip(target.candidates, self._live[target.name].candidates, strict=True):
-            mine.mirror(live)
-        self.place["endpoints"] = [
-            {"url": c.url, "state": "down" if c.url in down else "up", "inflight": c.inflight}
-            for c in target.candidates
-        ]
-        candidate = target.pick(exchange, down)
-        if candidate is None:
-            raise no_endpoint(target, self._places.wait_of(target.name, time.monotonic()))
-        self.place["endpoint"] = candidate.url
-
-
-def _model_field(exchange: Exchange) -> bytes:
-    assert exchange.fields is not None
-    return bytes(exchange.fields["model"])
 
 
 def _without_effect(services: Services) -> Services:
@@ -233,4 +169,5 @@ def _later(exchange: Exchange, optional: Headers) -> list[str]:
     names = ["X-Tollkeeper-Overhead-Ms", "X-Tollkeeper-Queue-Ms", "X-Tollkeeper-Upstream-Ms"] if optional.timing else []
     if optional.routing:
         names += ["X-Tollkeeper-Model"] * bool(exchange.model) + ["X-Tollkeeper-Backend"]
+        names += ["X-Tollkeeper-Fallback"] * (exchange.detour is not None and exchange.detour.has_fallen)
     return names

@@ -49,6 +49,10 @@ class Detour:
         """The model that was asked for."""
         return self._asked.name
 
+    def describe(self) -> dict[str, list[str]]:
+        """The models that are left, in their order, and on what they are asked."""
+        return {"to": [entry.name for entry in self._left], "on": sorted(self._conditions)}
+
     def takes_error(self, exchange: Exchange, error: GatewayError, budget: RetryBudget) -> bool:
         """Whether the next model is to be asked, since the gateway would refuse the request with `error`."""
         is_open = not exchange.first_byte and exchange.request.complete and exchange.upload is None

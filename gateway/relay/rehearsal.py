@@ -43,6 +43,7 @@ class Draft:
     """Stands for the request of an exchange that has no connection: its body is here already."""
 
     complete = True
+    started = False
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -75,6 +75,8 @@ def _document(dead: int, **changes: Any) -> Document:
         models={
             "echo": {"backend": "echo"}, "alias": {"alias": "echo"}, "dear": {"backend": "echo", "cost": 5},
             "dead": {"backend": "dead"},
+            "spare": {"backend": "dead", "fallback": ["dead", "echo"]},
+            "proud": {"backend": "dead", "fallback": {"to": ["echo"], "on": ["timeout"]}},
         } | changes.pop("models", {}),
         plugins=[{"cors": {"origins": [GOOD]}}, "key_auth", "quota"],
         routes=[
@@ -164,6 +166,8 @@ CASES = {
     "unknown model": _chat(1302, "plain", "nope"),
     "unknown model, counted": _chat(1302, "counted", "nope"),
     "backend down": _chat(1706, "counted", "dead"),
+    "backend down, fallen back": _chat(0, "counted", "spare"),
+    "backend down, no reason to fall back": _chat(1706, "counted", "proud"),
     "engine failed": _chat(1708, "counted", "dud"),
     "models": Case(0, "GET", "/v1/models", _key("plain")),
     "one model": Case(0, "GET", "/v1/models/echo", _key("plain")),
@@ -204,6 +208,23 @@ def test_it_tells_where_a_request_would_go(gateway: Gateway) -> None:
     assert told["target"]["engine"]["state"] == "ready"
     (endpoint,) = explain(gateway, CASES["backend down"])["target"]["endpoints"]
     assert endpoint["state"] == "down"
+
+
+def test_it_tells_what_is_fallen_back_to(gateway: Gateway, run: Callable[..., Any]) -> None:
+    place = explain(gateway, CASES["backend down, fallen back"])["target"]
+    assert (place["model"], place["backend"], place["engine"]["state"]) == ("echo", "echo", "ready")
+    assert place["instead_of"] == [{"model": "spare", "error": 1706}, {"model": "dead", "error": 1706}]
+    assert place["fallback"]["to"] == ["dead", "echo"]
+    assert "endpoints" not in place, "those of the model that was left"
+    place = explain(gateway, CASES["backend down, no reason to fall back"])["target"]
+    assert place["fallback"] == {"to": ["echo"], "on": ["timeout"]}
+    done = run("--key", _key("counted"), "POST", CHAT, "--model", "spare")
+    for words in (
+        "instead of spare: error 1706",
+        "falls back to: dead, echo (on context, error, ",
+        "X-Tollkeeper-Fallback",
+    ):
+        assert words in done.stdout
 
 
 # --- the command
