@@ -1,0 +1,101 @@
+"""What stands around a watched gateway: model servers that can be stopped, and clients that never stop asking."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+
+CHAT = "/v1/chat/completions"
+ANSWER = (
+    b'{"id":"1","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop","message":'
+    b'{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}'
+)
+
+
+class Upstream:
+    """A model server of somebody else. `status` is what it answers with, but to its health check."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.reply(200, b"{}")
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.reply(upstream.status, ANSWER)
+
+            def reply(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing on stderr."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: Any) -> None:
+                """A gateway that was killed is no news here."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+
+class Client:
+    """Asks the gateway with one key. Answers are not looked at: what becomes of them is Prometheus' to tell."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+
+    def chat(self, model: str = "echo", stream: bool = False, text: str = "Hello there", **more: Any) -> int:
+        body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
+        return self._http.post(CHAT, json=body).status_code
+
+    def get(self, path: str, **headers: str) -> int:
+        return self._http.get(path, headers=headers).status_code
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@contextlib.contextmanager
+def traffic(url: str, key: str, *asks: Callable[[Client], object], pause: float = 0.05) -> Iterator[None]:
+    """For the time of the block one client asks these one after another, again and again."""
+    ending = Event()
+
+    def run() -> None:
+        client = Client(url, key)
+        while not ending.is_set():
+            for ask in asks:
+                with contextlib.suppress(httpx.HTTPError):
+                    ask(client)
+                ending.wait(pause)
+        client.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
