@@ -3,6 +3,7 @@
 Everything that a caller can get wrong is found here, before a database is asked.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,12 +95,12 @@ def compare(name: str, op: str, value: Any, frame: Frame) -> Condition:
         if name == "environment":
             return Every() if _matches(op, frame.environment, tuple(map(_read_text, values))) else Some()
         assert field is not None
-        stored = tuple(_read(field, one, frame.now) for one in values)
+        stored = tuple(one for value in values if (one := _read(field, op, value, frame.now)) is not None)
     except ValueError as error:
         raise Refusal(f"{name}: {error}", name) from None
-    if kind == "tags":
-        op = "tagged"
-    return Compare(name, op, stored if op == "in" else stored[0])
+    if not stored:
+        return Some()
+    return Compare(name, "tagged" if kind == "tags" else op, stored if op == "in" else stored[0])
 
 
 def _find(name: str) -> tuple[str, Field | None]:
@@ -138,27 +139,30 @@ def _matches(op: str, has: str, values: Sequence[str]) -> bool:
     return has.startswith(values[0]) if op == "prefix" else has in values
 
 
-def _read(field: Field, value: Any, now: int) -> Any:
-    """A value as it is stored. Raises ValueError."""
+def _read(field: Field, op: str, value: Any, now: int) -> Any:
+    """A value as it is stored; None where nothing that is stored can be equal to it. Raises ValueError."""
     if field.kind == "moment":
         return parse_moment(_read_text(value), now)
     if field.kind == "truth":
         if not isinstance(value, bool):
             raise ValueError("it is true or false")
         return value
-    if field.kind == "number":
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError("it is a number")
-        if not abs(value) * field.scale < _LARGEST:
-            raise ValueError("the number is too large")
-        return value * field.scale if isinstance(value, int) else _round(value * field.scale)
-    return _read_text(value)
+    return _read_number(field, op, value) if field.kind == "number" else _read_text(value)
 
 
-def _round(value: float) -> float | int:
-    """Whole where it is meant to be: 0.1 ms are 100 us, whatever the machine's fractions make of it."""
-    nearest = round(value)
-    return nearest if abs(value - nearest) < 1e-6 * max(1.0, abs(value)) else value
+def _read_number(field: Field, op: str, value: Any) -> int | None:
+    """Stored are whole numbers: what lies between two of them is compared by the neighbour that says the same."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("it is a number")
+    if not abs(value) * field.scale < _LARGEST:
+        raise ValueError("the number is too large")
+    exact = value * field.scale
+    nearest = round(exact)
+    if abs(exact - nearest) <= 1e-9 * max(1.0, abs(exact)):  # 0.1 ms are 100 us, whatever fractions make of it
+        return nearest
+    if op in _ORDER:
+        return math.floor(exact) if op in ("gt", "lte") else math.ceil(exact)
+    return None
 
 
 def _read_text(value: Any) -> str:

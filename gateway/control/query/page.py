@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
 from gateway.control.api.scope import Scope
 from gateway.control.query.condition import Condition
@@ -76,8 +76,8 @@ def find_row(connection: Connection, scope: Scope, id: str) -> Any | None:
     if pending is not None:
         opened = _flatten(pending)
         return opened if scope.holds(opened.project, opened.consumer) else None
-    newest = requests.c.started.desc()
-    return connection.execute(select(requests).where(requests.c.trace == id, mine).order_by(newest).limit(1)).first()
+    within = select(requests).where(requests.c.trace == id, requests.c.parent != literal_column("''"), mine)
+    return connection.execute(within.order_by(requests.c.started.desc()).limit(1)).first()
 
 
 def _behind(column: Any, id: Any, descending: bool, after: Cursor) -> ColumnElement[bool]:

@@ -14,7 +14,6 @@ from gateway.control.tables import contents, requests
 _index = table("contents_text", column("rowid"))
 # In the very words of the partial index, or the database would not know it again.
 FAILED_TEXT = f"(outcome NOT IN ({', '.join(map(repr, GOOD))}))"
-_SPARSE = ("session_id", "user_id")  # their indexes hold only rows that have one
 _NOTHING: ColumnElement[str] = literal_column("''")
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -45,8 +44,6 @@ def _compare(condition: Compare, dialect: str) -> ColumnElement[bool]:
     field = FIELDS[condition.field]
     has, value = field.value(requests.c), condition.value
     find = func.instr if dialect == "sqlite" else func.strpos
-    if condition.field == "trace_id" and condition.op in ("eq", "in"):
-        return _find_trace(_COMPARE[condition.op], value)
     there = has.is_not(None) if getattr(has, "nullable", False) else true()  # else `not` would be unknown, too
     if condition.op == "exists":
         return there if field.empty is None else and_(there, has != field.empty)
@@ -54,18 +51,20 @@ def _compare(condition: Compare, dialect: str) -> ColumnElement[bool]:
         return find(has, value) > 0
     if condition.op == "tagged":
         return find("," + has + ",", f",{value},") > 0
-    if condition.field in _SPARSE and condition.op in ("eq", "in"):
-        there = has != _NOTHING
-    return and_(there, _COMPARE[condition.op](has, value))
+    found: ColumnElement[bool] = and_(there, _COMPARE[condition.op](has, value))
+    return _help_planner(condition, found) if condition.op in ("eq", "in") else found
 
 
-def _find_trace(matches: Callable[[Any, Any], Any], value: Any) -> ColumnElement[bool]:
-    """A trace that begins with the request has the request's id; only others are in the index."""
-    rows = requests.c
-    return or_(
-        and_(rows.parent != _NOTHING, matches(rows.trace, value)),
-        and_(matches(rows.id, value), matches(rows.trace, value)),
-    )
+def _help_planner(condition: Compare, found: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Say of a row that is found what the partial indexes say of theirs."""
+    rows, value = requests.c, condition.value
+    if "" in (value if condition.op == "in" else (value,)):
+        return found
+    if condition.field in ("session_id", "user_id"):
+        return and_(FIELDS[condition.field].value(rows) != _NOTHING, found)
+    if condition.field == "trace_id":  # one that begins with the request has the request's id
+        return or_(and_(rows.parent != _NOTHING, found), and_(_COMPARE[condition.op](rows.id, value), found))
+    return found
 
 
 def _search(phrases: tuple[Phrase, ...], dialect: str) -> Any:

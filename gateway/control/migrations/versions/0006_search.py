@@ -1,5 +1,7 @@
 """What traces are looked for by: whose they are, what they belong to, whether they failed, and the words in them."""
 
+import string
+
 from alembic import op
 from sqlalchemy import text
 
@@ -35,10 +37,17 @@ _SQLITE = (
 )
 
 # Words are what SQLite takes for words, too: letters and digits. A tsvector holds 1 MB: longer texts are cut for it.
-_WORDS = "to_tsvector('simple', regexp_replace(left({}, 65536), '[^[:alnum:]]+', ' ', 'g'))"
+_MARKS = string.punctuation.replace("'", "''")
+
+
+def _words(column: str) -> str:
+    plain = f"translate(left({column}, 65536), '{_MARKS}', repeat(' ', {len(string.punctuation)}))"
+    return f"to_tsvector('simple', {plain})"
+
+
 _POSTGRES = (
-    "ALTER TABLE contents ADD COLUMN words tsvector GENERATED ALWAYS AS "
-    f"({_WORDS.format('input')} || {_WORDS.format('output')}) STORED",
+    "ALTER TABLE contents ADD COLUMN words tsvector "
+    f"GENERATED ALWAYS AS ({_words('input')} || {_words('output')}) STORED",
     "CREATE INDEX contents_words ON contents USING gin (words)",
 )
 
