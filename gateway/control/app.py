@@ -20,7 +20,7 @@ from gateway.control.api.house import House
 from gateway.control.api.server import Servers
 from gateway.control.api.surfaces import ENDPOINTS
 from gateway.control.command import Commands
-from gateway.control.consumer import DirectoryError, StoreBusy
+from gateway.control.consumer import DirectoryError, StoreBusy, Stranger
 from gateway.control.directory import Directory
 from gateway.control.fetch import Fetches
 from gateway.control.fleet import Fleet
@@ -41,6 +41,7 @@ from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
 _DIRECTORY_UNAVAILABLE = 1602
+_NUMBERS: dict[type[Exception], int] = {StoreBusy: _DIRECTORY_UNAVAILABLE, Stranger: 1303}
 
 _log = logging.getLogger("tollkeeper.control")
 T = TypeVar("T")
@@ -73,7 +74,9 @@ class Control:
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds, owner)
-        self._house = House(store, _unix_microseconds, lambda: self._config, self._thread, self._command, link.call)
+        self._house = House(
+            store, _unix_microseconds, lambda: self._config, self._thread, configure.directory, self._command, link.call
+        )
         path = control_socket(configure.directory)
         self._servers = Servers(ENDPOINTS, self._house, path, configure.token, admin, board)
 
@@ -125,7 +128,7 @@ class Control:
                 return Done(await self._fetches.get(str(wish.get("url")), wish.get("allow_private") is True))
             change = await loop.run_in_executor(self._thread, self._commands.run, command.name, command.arguments)
         except (DirectoryError, OSError) as error:
-            return Failed(str(error), _DIRECTORY_UNAVAILABLE if isinstance(error, StoreBusy) else 0)
+            return Failed(str(error), _NUMBERS.get(type(error), 0))
         self._lookups.changed(change.digests)
         return Done(change.data)
 

@@ -21,6 +21,10 @@ class DirectoryError(Exception):
     """The change was not made; the text is for the operator."""
 
 
+class Stranger(DirectoryError):
+    """There is nothing of that name."""
+
+
 class StoreBusy(DirectoryError):
     """The store did not take the change; it may later."""
 
@@ -117,7 +121,7 @@ class Consumers:
     def _describe(self, connection: Connection, name: str) -> dict[str, Any]:
         consumer = self.find(connection, name)
         if consumer is None:
-            raise DirectoryError(f"there is no consumer {name}")
+            raise Stranger(f"there is no consumer {name}")
         source = "file" if name in self.config.consumers else "store"
         return {**msgspec.to_builtins(consumer), "source": source}
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
-from gateway.control.consumer import Change, Consumer, Consumers, DirectoryError, publish
+from gateway.control.consumer import Change, Consumer, Consumers, DirectoryError, Stranger, publish
 from gateway.control.store import Store
 from gateway.control.tables import keys
 from gateway.exchange import Credential
@@ -147,7 +147,7 @@ class Directory:
     def _find(self, connection: Connection, id: str) -> Row[Any]:
         row = connection.execute(select(keys).where(keys.c.id == id)).one_or_none()
         if row is None:
-            raise DirectoryError(f"there is no key {id} in the store; keys of the configuration file end there")
+            raise Stranger(f"there is no key {id} in the store; keys of the configuration file end there")
         return row
 
     def _add(self, connection: Connection, wish: NewKey) -> Change:

@@ -100,7 +100,7 @@ class Directory:
         if isinstance(answer, Done):
             made: dict[str, Any] = answer.data
             return made
-        if isinstance(answer, Failed) and not answer.number:
+        if isinstance(answer, Failed) and answer.number < 1600:
             raise GatewayError(1401, f"{answer.reason[:1].upper()}{answer.reason[1:]}.")
         raise GatewayError(1604, headers={"Retry-After": "1"})
 

@@ -20,7 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     `handler` is `async (Call) -> Listed | Found | StreamResponse`; it raises GatewayError to refuse. `answer` is the
     type of `data`, of one row of it where `form` is list, of one event or line where it is stream. Any one of
     `permissions` suffices; none: everybody who is known may, and with `is_open` those who are not. `errors` are numbers
-    of the catalogue that only this handler raises. `media` is what a stream is sent as.
+    of the catalogue that only this handler raises. `media` is what a stream is sent as, where it is
+    not events; of another form, what it may be sent as beside JSON.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -36,4 +37,4 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     form: Form = "object"
     status: int = 200
     errors: tuple[int, ...] = ()
-    media: tuple[str, ...] = ("text/event-stream",)
+    media: tuple[str, ...] = ()

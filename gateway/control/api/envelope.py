@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.control.api.call import Call, Found, Listed, Page
+from gateway.control.api.paging import Meta, Pagination
 from gateway.control.api.selection import parse_fields, select
 from gateway.errors import GatewayError
 
@@ -28,7 +29,7 @@ def render(call: Call[Any, Any], result: Listed | Found, began: float) -> web.Re
     content: dict[str, Any] = {"status": "success", "data": data}
     if isinstance(result, Listed):
         limit = call.query.limit if isinstance(call.query, Page) else len(result.rows)
-        content["pagination"] = {"cursor": result.cursor, "has_more": result.has_more, "limit": limit}
+        content["pagination"] = Pagination(result.cursor, result.has_more, limit)
     status = result.status if isinstance(result, Found) else 200
     headers = {**_PRIVATE, **result.headers}
     if call.request.method in ("GET", "HEAD") and status == 200:
@@ -58,12 +59,9 @@ def render_error(error: GatewayError, request_id: str, header: str = "X-Tollkeep
     return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)
 
 
-def _describe(request_id: str, began: float) -> dict[str, Any]:
-    return {
-        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "execution_time_ms": round((time.monotonic() - began) * 1000),
-        "cached": False, "version": _VERSION, "request_id": request_id,
-    }  # fmt: skip
+def _describe(request_id: str, began: float) -> Meta:
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Meta(stamp, round((time.monotonic() - began) * 1000), False, _VERSION, request_id)
 
 
 def _is_known(request: web.Request, tag: str) -> bool:

@@ -24,16 +24,17 @@ Obey = Callable[[Command], Awaitable[Done | Failed]]
 class House:
     """`clock` is unix microseconds, `config` the file as it was last read, `writer` the thread of short writes.
 
-    `directory` obeys the commands that are control's own, `supervisor` the others.
+    `folder` is the state directory. `directory` obeys the commands that are control's own, `supervisor` the others.
     """
 
     def __init__(
         self, store: Store, clock: Callable[[], int], config: Callable[[], Config], writer: Executor,
-        directory: Obey, supervisor: Obey,
+        folder: str, directory: Obey, supervisor: Obey,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
         self.config = config
+        self.directory = folder
         self._writer = writer
         self._directory = directory
         self._supervisor = supervisor
@@ -47,11 +48,11 @@ class House:
         """`work` in a transaction that writes, committed when it returns. Raises GatewayError 1605."""
         return await self._run(self._writer, partial(self._write, work))
 
-    async def command(self, name: str, **arguments: Any) -> Any:
+    async def command(self, name: str, /, **arguments: Any) -> Any:
         """Have a command of the directory done (`Commands`). Raises GatewayError."""
         return _result(await self._directory(Command(name, arguments)))
 
-    async def ask(self, name: str, **arguments: Any) -> Any:
+    async def ask(self, name: str, /, **arguments: Any) -> Any:
         """Have the supervisor do one of its commands. Raises GatewayError."""
         try:
             return _result(await self._supervisor(Command(name, arguments)))
@@ -78,5 +79,6 @@ class House:
 
 def _result(answer: Done | Failed) -> Any:
     if isinstance(answer, Failed):
-        raise GatewayError(answer.number or _IMPOSSIBLE, answer.reason, details=answer.details)
+        text = f"{answer.reason[:1].upper()}{answer.reason[1:].rstrip('.')}."
+        raise GatewayError(answer.number or _IMPOSSIBLE, text, details=answer.details)
     return answer.data

@@ -1,5 +1,12 @@
 """The table of all endpoints: one module a surface, each with its `ENDPOINTS`."""
 
+from gateway.control.api import directory, engines, status
+from gateway.control.api.document import endpoints_of
 from gateway.control.api.endpoint import Endpoint
 
-ENDPOINTS: tuple[Endpoint, ...] = ()
+_SURFACES: tuple[Endpoint, ...] = (
+    *status.ENDPOINTS,
+    *engines.ENDPOINTS,
+    *directory.ENDPOINTS,
+)
+ENDPOINTS: tuple[Endpoint, ...] = (*_SURFACES, *endpoints_of(_SURFACES))
