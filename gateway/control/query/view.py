@@ -1,7 +1,7 @@
 """A trace as callers see it: the observatory's names first, then what the gateway knows beside them."""
 
-from collections import namedtuple
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from gateway.price import parse_rates, price_tokens
 
 _NANO = 1e9
 
-_make_row: Any = namedtuple("Row", requests.c.keys())  # type: ignore[misc]
+_COLUMNS = tuple(requests.c.keys())
 _of_opened = attrgetter(*column_names(Opened))
 _of_closed = attrgetter(*column_names(Closed))
 
@@ -110,7 +110,8 @@ _PLAIN = tuple(name for name in FIELDS if name not in ("error", "tags", "method"
 
 def flatten(closed: Closed) -> Any:
     """A record of the journal as a row of `requests`."""
-    return _make_row(*_of_opened(closed.opened), *_of_closed(closed), "")
+    values = (*_of_opened(closed.opened), *_of_closed(closed), "")
+    return SimpleNamespace(**dict(zip(_COLUMNS, values, strict=True)))
 
 
 def flatten_open(opened: Opened, bytes_out: int, tokens_out: int) -> Any:

@@ -1,0 +1,96 @@
+"""What was stored last, for those who follow it live.
+
+One ring for all: a reader is no more than a position in it. Who reads too slowly, or comes back too late, is told how
+much passed him by; nobody's slowness costs memory. The ring is filled only while somebody reads, or may come back.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+
+from gateway.journal import Closed
+
+_LENGTH = 5000  # requests
+_LINGER = 60.0  # seconds after the last reader left
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """Requests as they were stored; `last` is the position behind them. `missed` went by before them, unseen."""
+
+    last: str
+    requests: Sequence[Closed] = ()
+    missed: int = 0
+
+
+class Tail:
+    """`publish` is for the thread that stores, all else for the loop. `clock` is monotonic seconds."""
+
+    def __init__(self, length: int = _LENGTH, clock: Callable[[], float] = time.monotonic) -> None:
+        self.readers = 0
+        self._epoch = os.urandom(4).hex()  # positions of another process mean nothing here
+        self._ring: deque[Closed] = deque(maxlen=length)
+        self._end = 0  # how many were published
+        self._clock = clock
+        self._until = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+
+    def publish(self, requests: Sequence[Closed]) -> None:
+        """These were stored just now."""
+        loop = self._loop
+        if loop is not None and requests:
+            with contextlib.suppress(RuntimeError):  # the loop ends
+                loop.call_soon_threadsafe(self._take, requests)
+
+    async def follow(self, after: str = "", pause: float = 10.0) -> AsyncIterator[Passed]:
+        """What is stored from now on, or behind the position `after`; nothing new for `pause` seconds is told, too.
+
+        A position that is not known any more counts as one of long ago: `missed` is -1, it cannot be said how many.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.readers += 1
+        try:
+            at = self._find(after)
+            if at is None:
+                yield Passed(self._name(self._end), missed=-1)
+                at = self._end
+            while True:
+                begin = self._end - len(self._ring)
+                missed, at = max(0, begin - at), max(begin, at)
+                found = [self._ring[index] for index in range(at - begin, len(self._ring))]
+                at += len(found)
+                yield Passed(self._name(at), found, missed)
+                if at == self._end:
+                    await self._wait(pause)
+        finally:
+            self.readers -= 1
+            self._until = self._clock() + _LINGER
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+
+    def _take(self, requests: Sequence[Closed]) -> None:
+        self._end += len(requests)
+        if not self.readers and self._clock() > self._until:
+            self._ring.clear()
+            return
+        self._ring.extend(requests)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _name(self, position: int) -> str:
+        return f"{self._epoch}-{position}"
+
+    def _find(self, after: str) -> int | None:
+        if not after:
+            return self._end
+        epoch, _, position = after.partition("-")
+        if epoch != self._epoch or not (position.isascii() and position.isdecimal()) or len(position) > 18:
+            return None
+        return min(int(position), self._end)
