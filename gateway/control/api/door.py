@@ -18,6 +18,8 @@ from gateway.link import door as link
 Identify = Callable[[web.Request, str], Caller]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+_CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 _log = logging.getLogger("tollkeeper.control")
 
 
@@ -43,7 +45,7 @@ def _add(router: web.UrlDispatcher, endpoint: Endpoint, handler: Handler) -> Non
 def _serve(endpoint: Endpoint, house: House) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         began = time.monotonic()
-        caller: Caller = request["caller"]
+        caller = request[_CALLER]
         _check_caller(endpoint, caller)
         query = read_query(endpoint.query, request.query)
         body = None if endpoint.body is None else await read_body(endpoint.body, request)
@@ -68,9 +70,9 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str) 
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = request["request_id"] = name(request)
+        request_id = request[REQUEST_ID] = name(request)
         try:
-            request["caller"] = identify(request, request_id)
+            request[_CALLER] = identify(request, request_id)
             return await handler(request)
         except GatewayError as error:
             return render_error(error, request_id, header)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from gateway.control.api.call import Caller
-from gateway.control.api.door import make_application
+from gateway.control.api.door import REQUEST_ID, make_application
 from gateway.control.api.endpoint import Door, Endpoint
 from gateway.control.api.gate import Gate
 from gateway.control.api.house import House
@@ -95,7 +95,7 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer of the admin address says; the proxy says the like by itself."""
     response.headers["Server"] = "tollkeeper"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["X-Request-ID"] = request["request_id"]
+    response.headers["X-Request-ID"] = request[REQUEST_ID]
 
 
 def _bind_private(path: str) -> socket.socket:
