@@ -27,14 +27,14 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def category(self) -> str:
-        return _CATEGORIES[self.number // 100]
+        return CATEGORIES[self.number // 100]
 
     @property
     def type(self) -> str:
         return _TYPES.get(self.number // 100, "server_error")
 
 
-_CATEGORIES = {
+CATEGORIES = {
     10: "AUTHENTICATION", 11: "AUTHORIZATION", 12: "VALIDATION", 13: "NOT_FOUND", 14: "CONFLICT",
     15: "RATE_LIMIT", 16: "STORE", 17: "UPSTREAM", 18: "TIMEOUT", 19: "INTERNAL",
 }  # fmt: skip

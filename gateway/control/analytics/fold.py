@@ -33,7 +33,7 @@ def queue_rows(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def fold(connection: Connection, most: int = _ENTRIES) -> bool:
-    """Add what waits to the roll-ups, the oldest first; False when nothing waited."""
+    """Add the oldest of what waits to the roll-ups; False when nothing waited."""
     _lock(connection)
     entries: Entries = {}
     taken = []
