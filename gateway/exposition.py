@@ -52,8 +52,16 @@ class Fold:
         return generate_latest(registry)
 
     def collect(self) -> "Iterator[Family]":
-        """What prometheus-client asks of a collector. What has no labels is there from the start, so that its first
-        increase is seen as one."""
+        """What prometheus-client asks of a collector."""
+        sums = self._sum()
+        return (_family(metric, sums.get(metric.name, {})) for metric in METRICS)
+
+    def plain(self) -> dict[str, list[tuple[Labels, list[float]]]]:
+        """All metrics as plain data: by name, the label values and the slots of each series."""
+        return {name: list(series.items()) for name, series in self._sum().items()}
+
+    def _sum(self) -> Sums:
+        """What has no labels is there from the start, so that its first increase is seen as one."""
         sums: Sums = {m.name: {(): [0.0] * m.width} for m in METRICS if not m.labels and m.kind != "gauge"}
         sums |= {name: dict(series) for name, series in self._base.items()}
         for reader in self._boards.values():
@@ -62,7 +70,7 @@ class Fold:
         for name, read in self._gauges.items():
             for values, value in read():
                 _add(sums, name, values, [value])
-        return (_family(metric, sums.get(metric.name, {})) for metric in METRICS)
+        return sums
 
 
 def describe_metrics() -> str:

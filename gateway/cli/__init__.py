@@ -19,6 +19,8 @@ _COMMANDS = {
     "key": "key",
     "consumer": "consumer",
     "models": "models",
+    "trace": "trace",
+    "top": "top",
     "monitoring": "monitoring",
     "errors": "errors",
     "schema": "schema",

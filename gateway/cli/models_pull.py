@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from gateway.cli.table import draw
 
 if TYPE_CHECKING:
-    from gateway.cli.hub import Listing
-    from gateway.cli.hub_cache import Held
+    from gateway.hub.cache import Held
+    from gateway.hub.download import HubFile
 
 _COLUMNS = ("model", "version", "size", "refs")
 _MISSING = "the hub's library is missing: pip install 'tollkeeper[hub]'"
@@ -30,11 +30,9 @@ def pull(model: str, folder: str) -> None:
 
     Goes on where an earlier call broke off, compares checksums, prints where the model lies.
     """
-    hub = _import("gateway.cli.hub")
+    hub = _import("gateway.hub.download")
     try:
-        listing = hub.list_files(*hub.split_name(model))
-        _fetch(hub, listing, folder)
-        click.echo(folder or hub.link(listing))
+        click.echo(_fetch(model, folder))
     except hub.Unavailable as error:
         _leave(str(error))
     except KeyboardInterrupt:
@@ -49,7 +47,7 @@ def cache() -> None:
 @cache.command("list")
 def list_cache() -> None:
     """List the models of the cache, each version with its size, and what broke off."""
-    click.echo(_table(_import("gateway.cli.hub_cache").list_held()), nl=False)
+    click.echo(_table(_import("gateway.hub.cache").list_held()), nl=False)
 
 
 @cache.command()
@@ -57,7 +55,7 @@ def list_cache() -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def prune(models: tuple[str, ...], yes: bool) -> None:
     """Delete what broke off and versions that were replaced by newer ones, or the models that are named, whole."""
-    hub = _import("gateway.cli.hub_cache")
+    hub = _import("gateway.hub.cache")
     held = hub.list_held()
     if absent := sorted(set(models) - {one.model for one in held}):
         _leave(f"not in the cache: {', '.join(absent)}")
@@ -71,16 +69,19 @@ def prune(models: tuple[str, ...], yes: bool) -> None:
     click.echo(f"{decimal(hub.delete(doomed))} freed")
 
 
-def _fetch(hub: Any, listing: "Listing", folder: str) -> None:
-    places = [(file, hub.place(listing, file, folder)) for file in listing.files]
-    rest = [(file, target, hub.missing(target, file)) for file, target in places]
-    hub.check_space(places[0][1].parent, sum(missing for _, _, missing in rest))
+def _fetch(name: str, folder: str) -> str:
+    """Pull with a bar for each file."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        for file, target, missing in rest:
-            task = progress.add_task(file.name, total=file.size, completed=file.size - missing)
-            if missing or not target.exists():
-                hub.fetch(listing.model, target, file, lambda size, task=task: progress.update(task, completed=size))
+        tasks: dict[str, TaskID] = {}
+
+        def tell(file: "HubFile", there: int) -> None:
+            if file.name not in tasks:
+                tasks[file.name] = progress.add_task(file.name, total=file.size)
+            progress.update(tasks[file.name], completed=there)
+
+        where: str = _import("gateway.hub.pull").pull(name, folder, tell)
+        return where
 
 
 def _table(held: "Sequence[Held]") -> str:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.consumer import Change, Consumer, DirectoryError, StoreBusy
 from gateway.control.directory import Directory, NewKey
+from gateway.control.query.lookup import find_slowest, find_trace
 from gateway.control.store import Store
 from gateway.control.usage import month_usage
 
@@ -39,6 +40,15 @@ class _Month(msgspec.Struct, forbid_unknown_fields=True):
     month: str
 
 
+class _Traced(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+
+
+class _Slowest(msgspec.Struct, forbid_unknown_fields=True):
+    since: int  # unix microseconds
+    limit: int
+
+
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
@@ -58,6 +68,8 @@ class Commands:
             "consumer.show": (_Named, lambda it: consumers.show(it.name)),
             "consumer.set": (Consumer, consumers.set),
             "consumer.remove": (_Named, lambda it: consumers.remove(it.name)),
+            "trace": (_Traced, lambda it: Change(find_trace(store, it.id, consumers.config.trace.environment))),
+            "slowest": (_Slowest, lambda it: Change(find_slowest(store, it.since, it.limit))),
             "usage": (_Month, lambda it: Change(month_usage(store, it.month))),
         }
 

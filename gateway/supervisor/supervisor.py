@@ -36,7 +36,7 @@ from gateway.supervisor.status import StatusServer
 from gateway.tasks import spawn
 
 _GENERATIONS = 4  # alive at once, the newest among them
-_CONTROL_COMMANDS = ("key.", "consumer.", "usage")
+_CONTROL_COMMANDS = ("key.", "consumer.", "usage", "trace", "slowest")
 
 _log = logging.getLogger("tollkeeper")
 
@@ -112,7 +112,7 @@ class Supervisor:
         self._adopt(generation, config)
         await self._commands.start()
         spawn(self._status.start(status), "status")
-        self._report.register_gauges(self._fold, self._shared.directory)
+        self._report.register_gauges(self._fold, self._shared.directory, config.state)
         if os.getpid() == 1:
             spawn(reap_strays(self._is_ours), "reaper")
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -227,6 +227,8 @@ class Supervisor:
             return Done()
         if command.name == "status":
             return Done(self._report.describe(self._boot, self.addresses()))
+        if command.name == "measures":
+            return Done({"at": self._loop.time(), "sums": self._fold.plain()})
         if command.name == "explain":
             return await self._generations[-1].ask(command)
         if command.name.startswith("models."):
