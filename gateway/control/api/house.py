@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.control.pulls import Pulls
 from gateway.control.store import Store
 from gateway.errors import GatewayError
 from gateway.link import Command, Done, Failed, LinkClosed
+from gateway.relay.ids import Ids
 from gateway.settings.schema import Config
 
 _READERS = 4  # queries at once; a slow one holds up no other surface
@@ -38,6 +40,7 @@ class House:
         self._writer = writer
         self._directory = directory
         self._supervisor = supervisor
+        self.pulls = Pulls(clock, Ids())
         self._readers = ThreadPoolExecutor(_READERS, "reader")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -60,6 +63,7 @@ class House:
             raise GatewayError(1901) from None
 
     def close(self) -> None:
+        self.pulls.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, work: Callable[[Connection], T]) -> T:

@@ -1,6 +1,6 @@
 """The table of all endpoints: one module a surface, each with its `ENDPOINTS`."""
 
-from gateway.control.api import analytics, directory, engines, status
+from gateway.control.api import analytics, directory, engines, pulls, status
 from gateway.control.api.document import endpoints_of
 from gateway.control.api.endpoint import Endpoint
 
@@ -8,6 +8,7 @@ _SURFACES: tuple[Endpoint, ...] = (
     *status.ENDPOINTS,
     *engines.ENDPOINTS,
     *directory.ENDPOINTS,
+    *pulls.ENDPOINTS,
     *analytics.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_SURFACES, *endpoints_of(_SURFACES))
