@@ -19,6 +19,7 @@ import msgspec
 
 _SEGMENT = 64 * 1024 * 1024  # bytes, after which the next segment begins
 _QUIET = 10.0  # seconds between two log lines about failing writes
+DISK, BOUND = "disk", "bound"  # why a record is lost
 
 _log = logging.getLogger("tollkeeper.journal")
 
@@ -127,8 +128,9 @@ class Journal:
     def __init__(
         self, directory: Path, writer: str, clock: Callable[[], float] = time.monotonic, segment_bytes: int = _SEGMENT
     ) -> None:
-        self.dropped = 0  # records that could not be written
-        self._directory = directory
+        self.is_full = False  # whoever looks after the disk sets it: records are dropped
+        self.dropped = dict.fromkeys((DISK, BOUND), 0)  # records that could or should not be written
+        self.directory = directory
         self._writer = writer
         self._clock = clock
         self._limit = segment_bytes
@@ -141,8 +143,11 @@ class Journal:
         self._size = 0
         self._file = self._create()
 
-    def write(self, record: Opened | Progress | Closed) -> None:
+    def write(self, record: Record) -> None:
         """Append `record` by one write(2). Where that fails the record is dropped and counted."""
+        if self.is_full:
+            self._drop(OSError("as much as may waits for the store"), BOUND)
+            return
         try:
             line = self._encode(record) + b"\n"
             if self._untold:
@@ -169,13 +174,14 @@ class Journal:
         torn = b"\n" if self._torn else b""
         return torn + self._encode(Lost(self._untold)) + b"\n"
 
-    def _drop(self, error: Exception) -> None:
-        self.dropped += 1
+    def _drop(self, error: Exception, reason: str = DISK) -> None:
+        self.dropped[reason] += 1
         self._untold += 1
         now = self._clock()
         if now - self._complained >= _QUIET:
             self._complained = now
-            _log.error("the journal cannot be written (%d records dropped so far): %s", self.dropped, error)
+            count = sum(self.dropped.values())
+            _log.error("the journal cannot be written (%d records dropped so far): %s", count, error)
 
     def _roll(self) -> None:
         """Begin the next segment; on failure go on with this one. The old lock is held until the new one is seen."""
@@ -192,7 +198,7 @@ class Journal:
 
     def _create(self) -> int:
         """Make the current segment. It gets its name only once it is locked: no reader ever sees it without."""
-        path = segment_path(self._directory, self._writer, self._segment)
+        path = segment_path(self.directory, self._writer, self._segment)
         unnamed = path.with_suffix(".new")
         file = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:

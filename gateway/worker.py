@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 
 import gateway
+from gateway.backlog import Backlog
 from gateway.descriptors import Descriptors, read_arguments
 from gateway.http.client import ClientLimits
 from gateway.http.connection import Connection
@@ -116,6 +117,7 @@ class Worker:
         self._directory = Directory(read_consumers(config.consumers), link.call)
         self._stalls, self._lag = board.index("loop_stalls_total"), board.index("loop_lag_seconds")
         self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
+        self._sweeper.add(Backlog(self._journal, config.state.journal, board))
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
         self._authority = authority = Authority(config.state.redis, self._name, link, board)

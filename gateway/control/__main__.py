@@ -68,7 +68,7 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
 
 async def _begin(link: Link, make: Callable[[], Control]) -> Control | None:
     """Control, once its store can be reached; None when the supervisor left first. Model calls go on meanwhile."""
-    complained = -_QUIET
+    begin, complained = time.monotonic(), -_QUIET
     while not link.closed:
         try:
             return make()
@@ -76,7 +76,7 @@ async def _begin(link: Link, make: Callable[[], Control]) -> Control | None:
             if time.monotonic() - complained >= _QUIET:
                 complained = time.monotonic()
                 _log.error("%s; it is tried again", error)
-        link.tell(StoreState(False, 0.0, 0))
+        link.tell(StoreState(False, time.monotonic() - begin, 0))
         await asyncio.sleep(_RETRY)
     return None
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.control.analytics.roller import Roller
 from gateway.control.api.house import House
 from gateway.control.api.server import Servers
 from gateway.control.api.surfaces import ENDPOINTS
@@ -27,8 +29,10 @@ from gateway.control.fleet import Fleet
 from gateway.control.follower import Follower
 from gateway.control.ingest import Ingest
 from gateway.control.lookup import Lookups
+from gateway.control.retention import AGE, SIZE, Retention
 from gateway.control.settlement import Settlement
 from gateway.control.store import open_store
+from gateway.control.upkeep import Upkeep
 from gateway.control.webhook import Letter, Webhooks
 from gateway.journal import Closed
 from gateway.link import Command, Configure, Done, Drain, Failed, Link, LookUp, Notice, WriterGone
@@ -36,7 +40,7 @@ from gateway.log import print_requests
 from gateway.metrics import Board
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
-from gateway.settings.state import control_socket, journal_folder, read_instance, store_location
+from gateway.settings.state import control_socket, journal_folder, read_instance, store_file, store_location
 from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
@@ -69,8 +73,11 @@ class Control:
         if config.state.redis:
             follower.fleet = Fleet(config.state.redis, instance, link, settlement, follower.call)
         self._directory = Directory(store, config, _unix_microseconds)
+        retention = Retention(store, config.state, _unix_microseconds)
+        self._upkeep = Upkeep(store, retention, store_file(configure.directory))
         self._lookups = Lookups(store, self._directory, link.tell)
         self._commands = Commands(store, self._directory)
+        self._roller = Roller(store, _unix_microseconds)
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds, owner)
@@ -83,10 +90,16 @@ class Control:
     async def run(self) -> None:
         """Until the supervisor sends Drain and everything is stored, or until it is gone. To be called once."""
         fleet = self._follower.fleet
-        tasks = [spawn(self._report(), "report"), spawn(self._lookups.follow(), "changes")]
+        jobs = {
+            "report": self._report(),
+            "changes": self._lookups.follow(),
+            "upkeep": self._upkeep.run(),
+            "roll-ups": self._roller.run(),
+            "left over": self._tell(self._webhooks.left_over),
+        }
         if fleet is not None:
-            tasks.append(spawn(fleet.run(), "fleet"))
-        await self._tell(self._webhooks.left_over)
+            jobs["fleet"] = fleet.run()
+        tasks = [spawn(job, name) for name, job in jobs.items()]
         await self._servers.start()
         try:
             await self._follower.run()
@@ -99,6 +112,8 @@ class Control:
             if fleet is not None:
                 await fleet.close()
             self._lookups.close()
+            self._upkeep.close()
+            self._roller.close()
             self._thread.shutdown()
             self._follower.close()
             self._store.close()
@@ -150,7 +165,10 @@ class Control:
 
     async def _report(self) -> None:
         while True:
-            self._link.tell(self._follower.state())
+            removed = self._upkeep.removed
+            self._link.tell(
+                replace(self._follower.state(), size=self._upkeep.size, aged=removed[AGE], evicted=removed[SIZE])
+            )
             await asyncio.sleep(_REPORT)
 
 

@@ -26,7 +26,8 @@ class Batch(msgspec.Struct):
     progress: list[Row] = []  # (bytes out, tokens out, id) of requests opened by an earlier batch
     closed: list[Row] = []  # (id,) of requests opened by an earlier batch
     usage: Usage = {}
-    lost: int = 0  # records that are missing or cannot be read
+    lost: int = 0  # records that are missing or cannot be read ...
+    unreadable: int = 0  # ... of these: nobody else has counted them
     contents: list[Row] = []  # (id, input, output)
 
 
@@ -108,6 +109,7 @@ def _decode_one_by_one(data: bytes, batch: Batch) -> list[Record]:
             records.append(_decoder.decode(line))
         except msgspec.DecodeError:
             batch.lost += 1
+            batch.unreadable += 1
     return records
 
 

@@ -55,7 +55,7 @@ class Ingest:
         seen: Callable[[list[Closed]], None] = lambda _: None,
         instance: str = "",
     ) -> None:
-        self.lost = 0  # records found missing so far
+        self.lost = 0  # records found unreadable so far; workers count those that they could not write
         self.behind = False  # whether the last step left something that was there already
         self._store = store
         self._directory = directory
@@ -135,7 +135,7 @@ class Ingest:
 
     def _take(self, writer: str, position: Position, data: bytes) -> None:
         batch = plan(data, writer)
-        self.lost += batch.lost
+        self.lost += batch.unreadable
         after = Position(position.segment, position.offset + len(data), position.lost + batch.lost)
         self._commit(writer, position, after, batch)
         self.behind |= len(data) > CHUNK // 2

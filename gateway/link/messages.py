@@ -181,7 +181,10 @@ class StoreState(Message, frozen=True):
 
     up: bool
     lag: float  # seconds since everything in the journals was stored
-    lost: int  # records that are missing from the journals
+    lost: int  # records in the journals that cannot be read
+    size: int = 0  # bytes that the store takes of the disk
+    aged: int = 0  # traces removed because they were too old ...
+    evicted: int = 0  # ... or the store too large
 
 
 class AuthorityState(Message, frozen=True):

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gateway
+from gateway.backlog import backlog_bytes
 from gateway.engines.registry import Engines
 from gateway.exposition import Fold, Readings
+from gateway.settings.site import State
+from gateway.settings.state import is_url, journal_folder
 from gateway.supervisor.controller import Controller
 from gateway.supervisor.desk import Desk
 from gateway.supervisor.endpoints import Endpoints
@@ -65,7 +68,7 @@ class Report:
             "control": self._desk.control is not None,
         }
 
-    def register_gauges(self, fold: Fold, directory: str) -> None:
+    def register_gauges(self, fold: Fold, directory: str, state: State) -> None:
         """Let /metrics ask here for what only the supervisor knows. `directory` is where state is kept."""
         desk, engines, disk = self._desk, self._engines, Disk(directory)
         fold.gauge("build_info", lambda: [((gateway.__version__,), 1.0)])
@@ -86,7 +89,12 @@ class Report:
         fold.gauge("control_restarts_total", lambda: [((), float(self._controller.restarts))])
         fold.gauge("ledger_up", desk.authority.readings)
         fold.gauge("store_up", lambda: [((), float(desk.store.up))])
-        fold.gauge("trace_dropped_total", lambda: [(("journal",), float(desk.store.lost))])
+        fold.gauge("trace_dropped_total", lambda: [(("unreadable",), float(desk.store.lost))])
+        fold.gauge("traces_removed_total", lambda: [(("age",), desk.store.aged), (("size",), desk.store.evicted)])
+        fold.gauge("store_bytes", lambda: [((), float(desk.store.size))])
+        fold.gauge("store_limit_bytes", lambda: [((), float(0 if is_url(state.database) else state.size))])
+        fold.gauge("journal_bytes", lambda: [((), float(backlog_bytes(journal_folder(directory))))])
+        fold.gauge("journal_limit_bytes", lambda: [((), float(state.journal))])
         fold.gauge("trace_lag_seconds", lambda: [((), desk.store.lag)])
 
     def _count_restarts(self) -> Readings:

@@ -36,7 +36,7 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         journal.write(record)
     journal.close()
     assert read(tmp_path) == records
-    assert journal.dropped == 0
+    assert journal.dropped == {"disk": 0, "bound": 0}
 
 
 def test_each_record_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_encoded_is_dropped_and_told(tmp_path: Path) -> None:
     journal.write(opened("1", model="\ud800"))
     journal.write(opened("2"))
     journal.close()
-    assert journal.dropped == 1
+    assert journal.dropped == {"disk": 1, "bound": 0}
     assert read(tmp_path) == [Lost(1), opened("2")]
 
 
@@ -109,7 +109,7 @@ journal.write(opened("absent"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 journal.write(opened("after"))
 journal.write(opened("last"))
-print(journal.dropped)
+print(journal.dropped["disk"])
 """
     output, _ = run_writer(tmp_path, code).communicate()
     assert output.split() == [b"2"]
@@ -131,7 +131,7 @@ def test_failures_are_logged_once_in_ten_seconds(tmp_path: Path, caplog: pytest.
             journal.write(opened("1"))
     journal.close()
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [1, 4]
-    assert journal.dropped == 5
+    assert journal.dropped == {"disk": 5, "bound": 0}
 
 
 def test_a_segment_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:

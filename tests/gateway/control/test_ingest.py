@@ -1,4 +1,5 @@
 import random
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_a_journal_with_gaps_is_stored_and_not_settled(store: Store, journals: P
     journal.close()
     take_all(ingest)
     assert rows(store) == {"2": "complete"}
-    assert ingest.lost == 1
+    assert ingest.lost == 0, "the writer has counted it"
     assert ingest.sealed() == []
     assert Settlement(store, lambda: NOON).totals(W1) is None
     take_all(ingest)
@@ -237,12 +238,12 @@ Move = st.sampled_from(["write", "step", "restart", "roll"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=st.lists(Move, max_size=40), seed=st.integers())
 def test_any_interleaving_stores_each_request_once(
-    tmp_path_factory: pytest.TempPathFactory, moves: list[str], seed: int
+    tmp_path_factory: pytest.TempPathFactory, model: Path, moves: list[str], seed: int
 ) -> None:
     """Two writers write, segments roll, and the reader starts again with nothing in memory, in any order."""
     dice = random.Random(seed)
     directory = tmp_path_factory.mktemp("any")
-    store = open_store(str(directory / "store.sqlite"))
+    store = open_store(str(shutil.copy(model, directory)))
     ingest = Ingest(store, directory, lambda: NOON)
     writing = {writer: Journal(directory, writer, segment_bytes=2000) for writer in (W1, W2)}
     alive: dict[str, Opened] = {}
