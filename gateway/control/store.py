@@ -117,7 +117,8 @@ def _connect_postgres(url: str) -> Store:
 
 def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # BEGIN is ours: sqlite3 would not begin one for a change of the schema
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; else without effect
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):  # a new file
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
 
