@@ -69,12 +69,18 @@ class Client:
 
     def chat(self, model: str = "echo", stream: bool = False, text: str = "Hello there", **more: Any) -> int:
         body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
-        return self._http.post(CHAT, json=body).status_code
+        return self.post(CHAT, body)
+
+    def post(self, path: str, body: dict[str, Any], **headers: str) -> int:
+        return self._http.post(path, json=body, headers=headers).status_code
 
     def get(self, path: str, **headers: str) -> int:
         return self._http.get(path, headers=headers).status_code
 
-    def close(self) -> None:
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
 
@@ -84,13 +90,12 @@ def traffic(url: str, key: str, *asks: Callable[[Client], object], pause: float 
     ending = Event()
 
     def run() -> None:
-        client = Client(url, key)
-        while not ending.is_set():
-            for ask in asks:
-                with contextlib.suppress(httpx.HTTPError):
-                    ask(client)
-                ending.wait(pause)
-        client.close()
+        with Client(url, key) as client:
+            while not ending.is_set():
+                for ask in asks:
+                    with contextlib.suppress(httpx.HTTPError):
+                        ask(client)
+                    ending.wait(pause)
 
     thread = Thread(target=run)
     thread.start()

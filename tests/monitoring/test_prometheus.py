@@ -1,30 +1,32 @@
-"""A real Prometheus watches a real gateway: silent while all is well, and told of real faults."""
+"""A real Prometheus watches a real gateway: silent while all is well, told of real faults, and able to draw them."""
 
+import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.cli.session import Refused
-from tests.harness import Document, Gateway, config, eventually, running_gateway
-from tests.monitoring.prometheus import Prometheus, needs_prometheus, running_prometheus
-from tests.monitoring.scenery import Upstream, traffic
+from gateway.monitoring.dashboards import DASHBOARDS
+from tests.harness import Gateway
+from tests.monitoring.prometheus import Prometheus, needs_prometheus
+from tests.monitoring.scene import Scene, watched_gateway
+from tests.monitoring.scenery import traffic
 from tests.monitoring.test_rules import needs_promtool, promtool
 
+pytestmark = needs_prometheus
+
 # A minute is a second here: a machine that stands still for so long looks like these. `make proof` is stricter.
-STALLS = {"TollkeeperDown", "TollkeeperProxySlow", "TollkeeperTraceLag", "TollkeeperDatabaseDown"}
-
-HEALTHY = 'increase(tollkeeper_requests_total{model="distant"}[1m]) > 5 and on () count_over_time(up[1m]) > 10'
-
-
-def document(upstream: Upstream) -> Document:
-    check = {"path": "/health", "interval": "100ms", "unhealthy": 2}
-    backends = {
-        "echo": {"echo": {}, "slots": 8},
-        "there": {"http": {"endpoints": [{"url": upstream.url}], "health": check}},
-    }
-    models = {"echo": {"backend": "echo"}, "distant": {"backend": "there"}}
-    return config(backends=backends, models=models, routes=[{"path": "/v1/chat/completions"}])
+STALLS = {
+    "TollkeeperDown", "TollkeeperProxySlow", "TollkeeperAdminSlow", "TollkeeperTraceLag", "TollkeeperDatabaseDown",
+    "TollkeeperRedisDown", "TollkeeperLedgerDegraded", "TollkeeperUpstreamUnavailable", "TollkeeperEndpointDown",
+}  # fmt: skip
+HEALTHY = " and on () ".join(
+    f'sum(tollkeeper_requests_total{{model="{model}",status="2xx"}}) > 10'
+    for model in ("echo", "cold", "distant", "spared")
+)
 
 
 def exposition(gateway: Gateway) -> str:
@@ -33,41 +35,36 @@ def exposition(gateway: Gateway) -> str:
         return text
 
 
-def has_fired(prometheus: Prometheus) -> set[str]:
-    """Every alert that ever did."""
-    series = prometheus.query('max_over_time(ALERTS{alertstate="firing"}[10m])')
-    return {one["metric"]["alertname"] for one in series}
-
-
-@needs_prometheus
 @needs_promtool
-def test_three_faults_are_told_and_a_healthy_gateway_is_silent(tmp_path: Path) -> None:
-    upstream = Upstream()
-    try:
-        with running_gateway(document(upstream)) as gateway:
-            target = gateway.status_url.removeprefix("http://")
-            with (
-                running_prometheus(tmp_path, target) as prometheus,
-                traffic(gateway.url, gateway.key("open"), lambda c: c.chat(), lambda c: c.chat("distant")),
-            ):
-                eventually(lambda: prometheus.query(HEALTHY), 60.0, "healthy traffic")
-                promtool("check", "metrics", given=exposition(gateway))
-                assert has_fired(prometheus) <= STALLS
+def test_health_three_faults_and_every_query(tmp_path: Path) -> None:
+    with watched_gateway(tmp_path) as scene:
+        assert await_health(scene) <= STALLS
+        promtool("check", "metrics", given=exposition(scene.gateway))
 
-                upstream.stop()
-                gateway.file.write_text("routes: nonsense")
-                with pytest.raises(Refused):
-                    gateway.reload()
-                prometheus.await_firing("TollkeeperUpstreamUnavailable", "TollkeeperReloadFailed")
-                check_texts(prometheus, upstream)
-
-                gateway.kill()
-                prometheus.await_firing("TollkeeperDown")
-    finally:
-        upstream.stop()
+        scene.upstream.stop()
+        scene.redis.kill()
+        scene.gateway.file.write_text("routes: nonsense")
+        with pytest.raises(Refused):
+            scene.gateway.reload()
+        scene.prometheus.await_firing(
+            "TollkeeperUpstreamUnavailable", "TollkeeperRedisDown", "TollkeeperReloadFailed"
+        )
+        check_texts(scene.prometheus)
+        check_queries(scene)
 
 
-def check_texts(prometheus: Prometheus, upstream: Upstream) -> None:
+def await_health(scene: Scene) -> set[str]:
+    """What fires until all kinds of requests have been answered."""
+    fired: set[str] = set()
+    deadline = time.monotonic() + 60
+    while not scene.prometheus.query(HEALTHY):
+        fired |= scene.prometheus.firing()
+        assert time.monotonic() < deadline, scene.gateway.log
+        time.sleep(0.2)
+    return fired
+
+
+def check_texts(prometheus: Prometheus) -> None:
     """Templates are filled in."""
     for alert in prometheus.alerts():
         text = " ".join(alert["annotations"].values())
@@ -76,3 +73,22 @@ def check_texts(prometheus: Prometheus, upstream: Upstream) -> None:
     assert gone["labels"]["severity"] == "critical"
     assert "No endpoint of there is used" in gone["annotations"]["description"]
     assert gone["annotations"]["runbook_url"] == "monitoring/README.md#tollkeeperupstreamunavailable"
+
+
+def check_queries(scene: Scene) -> None:
+    """Each of every dashboard finds something, now that all kinds of things have happened."""
+    queries = {query.expr for board in DASHBOARDS.values() for panel in board.panels for query in panel.queries}
+    assert len(queries) > 50
+    with scene.client() as client, suppress(httpx.HTTPError):
+        client.chat(text="the end", echo={"fail": "exit"})
+    with traffic(scene.gateway.url, scene.gateway.key("free"), lambda client: client.chat()):
+        deadline = time.monotonic() + 60
+        while empty := {expr for expr in queries if not scene.prometheus.query(filled(expr))}:
+            assert time.monotonic() < deadline, empty
+            time.sleep(0.5)
+            queries = empty
+
+
+def filled(expr: str) -> str:
+    """As Grafana asks it, with all instances."""
+    return expr.replace("$instance", ".*").replace("$__rate_interval", "20s")
