@@ -52,6 +52,8 @@ class Origin:
     def __repr__(self) -> str:
         return f"Origin({self.path or self.host_header.decode()})"
 
+_AGAIN = 5.0  # seconds until a name is looked up again that could not be, while its old addresses serve
+
 
 class Resolver:
     """Names to addresses, remembered for `ttl` seconds and, while lookups fail, for as long as it takes.
@@ -81,6 +83,7 @@ class Resolver:
                 found = await asyncio.shield(self._look_up(key))
         except (OSError, TimeoutError) as error:
             if addresses:
+                self._known[key] = (self._loop.time() + _AGAIN, addresses)  # or each request would wait for DNS
                 return addresses
             if isinstance(error, TimeoutError):
                 raise ConnectTimeout(f"no answer from DNS for {host}", kind="dns_timeout", sent=False) from None

@@ -109,7 +109,7 @@ def enough(gateway: Gateway, count: int) -> list[Any]:
     return rows if len(rows) >= count else []
 
 
-async def test_two_hundred_requests_for_random_models_from_three_tiers() -> None:
+async def test_f28_two_hundred_requests_for_random_models_from_three_tiers() -> None:
     with running_gateway(shared(), workers=2) as gateway:
         dice = random.Random(4)
         turns = asyncio.Semaphore(24)
@@ -170,7 +170,7 @@ async def test_a_swap_waits_for_what_runs() -> None:
         assert int(float((await other).headers["x-tollkeeper-queue-ms"])) >= 1000, "and the wait is told"
 
 
-async def test_five_hundred_at_once_on_a_cold_model() -> None:
+async def test_f29_five_hundred_at_once_on_a_cold_model() -> None:
     with running_gateway(shared(), workers=2) as gateway:
         answers = await asyncio.gather(*(ask(gateway, "a", "pro") for _ in range(500)))
         assert Counter(map(verdict, answers)) == {200: 500}

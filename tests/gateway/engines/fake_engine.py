@@ -16,6 +16,8 @@ def main() -> None:
     parser.add_argument("--exit-after", type=float, help="seconds after it is ready")
     parser.add_argument("--exit-at-once", type=int, help="code, before it is ready")
     parser.add_argument("--needs", help="a file without which it exits with 3 before it is ready")
+    parser.add_argument("--kill-itself", action="store_true", help="before it is ready, as a lack of memory would")
+    parser.add_argument("--warm", default="/", help="a file without which it listens and answers 503")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--fork-child", action="store_true")
     parser.add_argument("--allocate", type=int, default=0, help="bytes that it and its child each take and use")
@@ -34,17 +36,19 @@ def main() -> None:
         print(options.tell, "is", os.environ[options.tell], flush=True)
     if options.exit_at_once is not None:
         sys.exit(options.exit_at_once)
+    if options.kill_itself:
+        os.kill(os.getpid(), signal.SIGKILL)
     if options.needs and not os.path.exists(options.needs):
         sys.exit(3)
     time.sleep(options.start_delay)
-    serve(options.address, options.port, options.exit_after, options.no_model)
+    serve(options)
     del held
 
 
-def serve(address: str, port: int, exit_after: float | None, no_model: bool) -> None:
-    listener = socket.create_server((address, port))
-    listener.settimeout(exit_after)
-    ends = None if exit_after is None else time.monotonic() + exit_after
+def serve(options: argparse.Namespace) -> None:
+    listener = socket.create_server((options.address, options.port))
+    listener.settimeout(options.exit_after)
+    ends = None if options.exit_after is None else time.monotonic() + options.exit_after
     while ends is None or time.monotonic() < ends:
         try:
             connection, _ = listener.accept()
@@ -52,11 +56,19 @@ def serve(address: str, port: int, exit_after: float | None, no_model: bool) -> 
             break
         with connection:
             if asked := connection.recv(65536):
-                if asked.startswith(b"POST /burn"):
-                    burn(3.0)
-                status = b"404 Not Found" if no_model and asked.startswith(b"POST") else b"200 OK"
+                status = answer(asked, os.path.exists(options.warm), options.no_model)
                 connection.sendall(b"HTTP/1.1 %b\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok" % status)
     sys.exit(7)
+
+
+def answer(asked: bytes, is_warm: bool, no_model: bool) -> bytes:
+    if not is_warm:
+        if asked.startswith(b"POST"):
+            print("asked too early", flush=True)
+        return b"503 Service Unavailable"
+    if asked.startswith(b"POST /burn"):
+        burn(3.0)
+    return b"404 Not Found" if no_model and asked.startswith(b"POST") else b"200 OK"
 
 
 def burn(seconds: float) -> None:

@@ -48,29 +48,45 @@ async def test_waits_no_longer_than_asked(start: Start) -> None:
     assert caught.value.number == 1808
 
 
-async def test_kill_is_noticed_and_mended(start: Start) -> None:
-    engine = start()
-    run = await engine.ensure_ready(5)
-    loop = asyncio.get_running_loop()
-    killed = loop.time()
-    os.kill(run.pid, signal.SIGKILL)
-    await eventually(lambda: not engine.condition.state.serves)
-    assert loop.time() - killed < 0.1
+async def test_f18_a_crash_while_idle_is_noticed_and_mended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within 100 ms, and ready again a second after its own start would be. The best of five: the machine is shared."""
+    monkeypatch.setattr(states, "HEALTHY", 0.0)  # or the pauses would double
+    engine = start("--start-delay=0.2")
+    clock = asyncio.get_running_loop().time
+    noticed, back = [], []
+    for number in range(1, 6):
+        run = await engine.ensure_ready(20)
+        killed = clock()
+        os.kill(run.pid, signal.SIGKILL)
+        await eventually(lambda: not engine.condition.state.serves, 20)
+        noticed.append(clock() - killed)
+        assert engine.condition.reason == "was ended by SIGKILL"
+        assert (await engine.ensure_ready(20)).load == f"fake-{number + 1}"
+        back.append(clock() - killed - engine.load_seconds)
+    assert min(noticed) < 0.1 and min(back) < 1, (noticed, back)
+    assert engine.restarts == {"signal 9": 5}
+
+
+async def test_f20_what_lacks_memory_is_not_started_again_and_again(start: Start) -> None:
+    """Three times, with pauses between that double; then not before a minute has passed."""
+    engine = start("--kill-itself")
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    await eventually(lambda: engine.condition.state is State.FAILED, 30)
+    assert engine.restarts == {"signal 9": 3}
+    assert clock() - began >= 0.75 * (0.5 + 1.0), "a pause, and one twice as long"
     assert engine.condition.reason == "was ended by SIGKILL"
-    again = await engine.ensure_ready(5)
-    assert again.load == "fake-2"
-    assert loop.time() - killed < 2
-    assert engine.restarts == {"signal 9": 1}
+    assert engine.condition.until is not None and engine.condition.until - clock() > 20
 
 
-async def test_stop_kills_what_ignores_sigterm(start: Start) -> None:
+async def test_f26_what_ignores_sigterm_is_killed(start: Start) -> None:
     engine = start("--ignore-term", "--fork-child")
     run = await engine.ensure_ready(5)
     assert len(descendants()) == 3  # shim, engine, its child
     loop = asyncio.get_running_loop()
     asked = loop.time()
     await engine.stop()
-    assert 0.5 <= loop.time() - asked < 1.0  # stop_timeout + 0.5 s
+    assert 0.5 <= loop.time() - asked < 0.5 + 5 * 0.5  # stop_timeout, and half a second on a quiet machine
     assert run.over.result() == "was ended by SIGKILL"
     assert not descendants()
 
@@ -206,17 +222,19 @@ def is_taken(port: int) -> bool:
         return probing.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def test_squatter_on_the_port_is_never_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f23_a_squatter_on_the_port_is_never_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     squatter = socket.create_server(("127.0.0.1", 0))
     asked: list[bytes] = []
     threading.Thread(target=_listen, args=(squatter, asked), daemon=True).start()
-    ports = iter([squatter.getsockname()[1]])
+    taken = squatter.getsockname()[1]
+    ports = iter([taken])
     pick = process.pick_port
     monkeypatch.setattr(process, "pick_port", lambda: next(ports, None) or pick())
-    # this engine does not listen before 60 s, so only the squatter answers at first
-    engine = start("--start-delay=60")
-    await eventually(lambda: engine.condition.state is State.BACKOFF)
+    engine = start("--start-delay=0.5")  # until then only the squatter answers
+    await eventually(lambda: engine.condition.state is State.BACKOFF, 20)
     assert "was taken by another process" in engine.condition.reason
+    run = await engine.ensure_ready(20)
+    assert run.port != taken, "another port"
     squatter.close()
     assert not any(asked)
 
