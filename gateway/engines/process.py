@@ -70,6 +70,11 @@ class Engine:
         has_given_up = self.condition.state is State.FAILED and not self.revives
         return not self.is_at_rest or (self.wanted and not has_given_up)
 
+    @property
+    def serves(self) -> bool:
+        """Whether requests may be sent to the run of now."""
+        return self.run is not None and not self.run.over.done() and self.condition.state.serves
+
     def start(self) -> None:
         self.wanted = True
         if self._owner is None:
@@ -98,7 +103,7 @@ class Engine:
         """
         try:
             async with asyncio.timeout(patience):
-                while not (self.condition.state.serves and self.run is not None):
+                while not (self.serves and self.run is not None):
                     self.refuse_hopeless()
                     await self._turned.wait()
         except TimeoutError:
@@ -207,11 +212,11 @@ class Engine:
             _log.info("engine %s: %s", self.name, told)
 
     def _forget_run(self) -> None:
-        if self.run is not None:
-            self._words = self.run.output.last(200)
-            self._ends = {self.run.load: self.run.end}
-            self.on_end(self.run.load)
-            self.run = None
+        run, self.run = self.run, None
+        if run is not None:
+            self._words = run.output.last(200)
+            self._ends = {run.load: run.end}
+            self.on_end(run.load)  # nobody is sent to it any more
 
     async def _launch(self) -> None:
         load = f"{self.name}-{next(self._site.numbers)}"

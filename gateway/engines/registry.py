@@ -14,6 +14,7 @@ from gateway.engines.lodging import Lodging, Room
 from gateway.engines.plan import Planned
 from gateway.engines.probe import Prober
 from gateway.engines.process import Engine
+from gateway.engines.queue import Taken
 from gateway.engines.refusal import tell
 from gateway.engines.residency import Demand
 from gateway.engines.site import Site
@@ -82,8 +83,8 @@ class Engines:
         await asyncio.gather(*(slots.engine.stop() for _, slots in self._all()))
         await self._prober.close()
 
-    def take(self, writer: str, ask: Acquire) -> Slot | None:
-        """A slot, if there is one at once."""
+    def take(self, writer: str, ask: Acquire) -> Taken | None:
+        """A slot, a place in the queue, or a refusal, where the engine serves."""
         slots = self._current.get(ask.backend)
         return slots.take(writer, ask) if slots is not None else None
 

@@ -5,15 +5,15 @@ import contextlib
 import logging
 from typing import Any
 
-from gateway.engines.admission import PLAIN, Admission, Claim, Full, Outlook, Ticket
+from gateway.engines.admission import PLAIN, Admission, Claim, Outlook, Ticket
 from gateway.engines.aftermath import Aftermath, outlast
+from gateway.engines.lobby import Lobby
 from gateway.engines.lodging import Room
-from gateway.engines.refusal import crowded_out, queue_is_full, tell, waited_too_long
+from gateway.engines.queue import Queue, Taken, read_claim
+from gateway.engines.refusal import crowded_out, queue_is_full, tell
 from gateway.engines.residency import Demand
-from gateway.engines.run import Run
 from gateway.errors import GatewayError
 from gateway.link import Acquire, Failed, Release, Slot
-from gateway.priority import PRIORITIES
 from gateway.tasks import spawn
 
 _PLAIN = Aftermath()
@@ -33,10 +33,8 @@ class Slots:
         self.engine = room.engine
         self.admission = admission
         self.abandoned = 0  # slots given back by requests that saw nothing of the engine: it may still be at work
-        self._asking: dict[Ticket, asyncio.Task[Slot | Failed]] = {}
-        self._starting: dict[Ticket, Claim] = {}  # who waits for the engine, in order of arrival
-        self._sent_away: dict[Ticket, Failed] = {}  # of these, and what they are told
-        self._granted: dict[Ticket, asyncio.Future[None]] = {}
+        self._lobby = Lobby()
+        self._queue = Queue(self.engine, admission, self._hand_out, self._give_back)
         self._loads: dict[Ticket, str] = {}  # of the slots that were handed out
         self._lingering: set[Ticket] = set()  # of them those whose engine works for nobody
         self._clock = asyncio.get_running_loop().time
@@ -44,32 +42,37 @@ class Slots:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def take(self, writer: str, ask: Acquire) -> Slot | None:
-        """A slot, if there is one at once: most requests need no task of their own."""
-        run = self.engine.run
-        if run is None or not (self.admission.is_free and self._serves()):
+    def take(self, writer: str, ask: Acquire) -> Taken | None:
+        """A slot, a place in the queue, or a refusal, if the engine serves: most requests need no task of their own.
+
+        Failed: 1709 or 1802, or without a number for who left meanwhile.
+        """
+        if not self._serves():
             return None
         ticket = Ticket(writer, ask.request)
         self._idle.clear()
         self.room.users.add(ticket)
-        self.admission.ask(ticket, self._clock(), _claim(ask))
-        return self._hand_out(ticket, run)
+        return self._queue.join(ticket, ask, 0.0)
 
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
-        """Failed: 1108, 1707 to 1709, 1714, 1716, 1802 or 1808, or without a number for who left meanwhile."""
-        if (taken := self.take(writer, ask)) is not None:
+        """The same, whether the engine serves or not. Failed: also 1108, 1707, 1708, 1714, 1716 or 1808."""
+        taken = self.take(writer, ask)
+        if isinstance(taken, asyncio.Future):
+            await asyncio.wait([taken])
+            return taken.result()
+        if taken is not None:
             return taken
-        ticket, serves = Ticket(writer, ask.request), self._serves()
+        ticket, claim, waiting = Ticket(writer, ask.request), read_claim(ask), self._count_waiting()
         self._idle.clear()
-        is_full = not serves and len(self._asking) >= self.admission.bound + self.admission.slots
-        if is_full and not self._send_away(_claim(ask)):
-            return tell(queue_is_full(len(self._asking), _claim(ask), self._outlook_of_start()))
-        task = self._asking[ticket] = spawn(self._acquire(ticket, ask), f"slot of {ask.backend}")
-        await asyncio.wait([task])
-        self._asking.pop(ticket, None)
+        if waiting >= self.admission.bound + self.admission.slots:
+            lower = self._lobby.find_lower(claim)
+            if lower is None:
+                return tell(queue_is_full(waiting, claim, self._outlook_of_start()))
+            theirs = self._lobby.claim_of(lower)
+            self._lobby.send_away(lower, tell(crowded_out(theirs, self._outlook_of_start())))
+        answer = await self._lobby.wait(ticket, claim, self._acquire(ticket, ask))
         self._notice_idle()
-        farewell = self._sent_away.pop(ticket, Failed("The request has left."))
-        return farewell if task.cancelled() else task.result()
+        return answer
 
     def foresee(self, may_load: bool = True, may_evict: bool = False, claim: Claim = PLAIN) -> Failed | None:
         """What `acquire` would refuse with at once; None: there would be a slot, or a wait for one."""
@@ -80,8 +83,8 @@ class Slots:
                 return tell(error)
             if refusal := self.room.foresee(may_load, may_evict):
                 return tell(refusal)
-            waiting, most = len(self._asking), self.admission.bound + self.admission.slots
-            outlook = self._outlook_of_start() if waiting >= most and self._find_lower(claim) is None else None
+            waiting, most = self._count_waiting(), self.admission.bound + self.admission.slots
+            outlook = self._outlook_of_start() if waiting >= most and self._lobby.find_lower(claim) is None else None
         else:
             waiting, outlook = len(self.admission.waiting), self.admission.refuses(claim)
         return None if outlook is None else tell(queue_is_full(waiting, claim, outlook))
@@ -116,7 +119,7 @@ class Slots:
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""
-        for ticket in {*self._asking, *self._loads}:
+        for ticket in (*self._lobby.tickets, *self._queue.tickets, *self._loads):  # none gets what another gives back
             if ticket.writer == writer:
                 self._leave(ticket)
 
@@ -127,7 +130,7 @@ class Slots:
 
     def resize(self, slots: int, bound: int) -> None:
         self.admission.slots, self.admission.bound = slots, bound
-        self._serve_next()
+        self._queue.serve()
 
     async def drain(self, linger: float) -> None:
         """Wait until nobody uses the engine, at most `linger` seconds."""
@@ -145,93 +148,48 @@ class Slots:
             self._give_back(ticket, 0)
             raise
 
-    async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot:
-        asked, claim = self._clock(), _claim(ask)
+    async def _wait(self, ticket: Ticket, ask: Acquire) -> Slot | Failed:
+        asked = self._clock()
         if not self.room.is_open:
             self.engine.refuse_failed()
-        self._starting[ticket] = claim
-        try:
-            await self.room.enter(ticket, Demand(self.engine.name, ask.may_load, ask.may_evict), ask.load)
-            await self.engine.ensure_ready(ask.load - (self._clock() - asked))
-        finally:
-            self._starting.pop(ticket, None)
-        loading = self._clock() - asked
-        await self._queue(ticket, claim, ask.wait)
-        queued = self._clock() - asked - loading
-        run = await self.engine.ensure_ready(ask.load - loading)  # it may have ended meanwhile
-        loading = self._clock() - asked - queued
-        return self._hand_out(ticket, run, queued, loading)
+        await self.room.enter(ticket, Demand(self.engine.name, ask.may_load, ask.may_evict), ask.load)
+        await self.engine.ensure_ready(ask.load - (self._clock() - asked))
+        self._lobby.enter(ticket)
+        taken = self._queue.join(ticket, ask, self._clock() - asked)
+        return await taken if isinstance(taken, asyncio.Future) else taken
 
-    def _hand_out(self, ticket: Ticket, run: Run, queued: float = 0.0, loading: float = 0.0) -> Slot:
+    def _hand_out(self, ticket: Ticket, queued: float, loading: float) -> Slot:
+        run = self.engine.run
+        assert run is not None
         self._loads[ticket] = run.load
         return Slot(f"http://127.0.0.1:{run.port}", run.load, queued, loading, run.key)
 
-    async def _queue(self, ticket: Ticket, claim: Claim, patience: float) -> None:
-        asked = self._clock()
-        crowded = self.admission.crowd_out(claim)
-        answer = self.admission.ask(ticket, asked, claim)
-        if crowded is not None and not (theirs := self._granted[crowded.ticket]).done():
-            outlook = self.admission.foresee(crowded.claim)
-            theirs.set_exception(crowded_out(crowded.claim, outlook, asked - crowded.since))
-        if isinstance(answer, Full):
-            raise queue_is_full(len(self.admission.waiting), claim, answer)
-        if answer:
-            return
-        granted = self._granted[ticket] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(patience):
-                await granted
-        except TimeoutError:
-            raise waited_too_long(claim, self.admission.foresee(claim, ticket), self._clock() - asked) from None
-        finally:
-            self._granted.pop(ticket, None)
-
-    def _send_away(self, claim: Claim) -> bool:
-        """Refuse one of those who wait for the engine, if one is less entitled; he is told so by `acquire`."""
-        ticket = self._find_lower(claim)
-        if ticket is None:
-            return False
-        theirs = self._starting.pop(ticket)
-        self._sent_away[ticket] = tell(crowded_out(theirs, self._outlook_of_start()))
-        self._asking[ticket].cancel()
-        return True
-
-    def _find_lower(self, claim: Claim) -> Ticket | None:
-        """Of those who wait for the engine, the youngest of the last class, if it is a lower one than `claim`'s."""
-        levels = [(PRIORITIES.index(theirs.priority), ticket) for ticket, theirs in reversed(self._starting.items())]
-        level, ticket = max(levels, key=lambda found: found[0], default=(0, None))
-        return ticket if level > PRIORITIES.index(claim.priority) else None
-
     def _outlook_of_start(self) -> Outlook:
         """Of one who finds the engine not ready, and too many who wait for it."""
-        return Outlook(len(self._asking), self.engine.load_seconds)
+        return Outlook(self._count_waiting(), self.engine.load_seconds)
+
+    def _count_waiting(self) -> int:
+        """For the engine, or for a slot."""
+        return len(self._lobby.tickets | self._queue.tickets)
 
     def _leave(self, ticket: Ticket, used: int = -1) -> None:
-        task = self._asking.get(ticket)
-        if task is not None and not task.done():
-            task.cancel()
-        else:
-            self._give_back(ticket, used)
+        if self._lobby.leave(ticket):
+            return  # its task does the rest
+        self._give_back(ticket, used)
 
     def _give_back(self, ticket: Ticket, used: int = -1) -> None:
         self._loads.pop(ticket, None)
-        self.admission.leave(ticket, self._clock(), used)
+        self._queue.leave(ticket, used)
         self.room.leave(ticket)
-        self._serve_next()
         self._notice_idle()
 
     def _serves(self) -> bool:
         """Whether the engine answers now, and stays."""
-        return self.room.is_open and self.engine.run is not None and self.engine.condition.state.serves
+        return self.room.is_open and self.engine.serves
 
     def _notice_idle(self) -> None:
-        if not (self._asking or self._loads):
+        if not (self._loads or self._queue.tickets or self._lobby.tickets):
             self._idle.set()
-
-    def _serve_next(self) -> None:
-        for ticket in self.admission.grant(self._clock()):
-            if not self._granted[ticket].done():  # else it is just leaving, and gives the slot on
-                self._granted[ticket].set_result(None)
 
     def describe(self) -> dict[str, Any]:
         """What `tollkeeper status` shows of the queue."""
@@ -241,10 +199,6 @@ class Slots:
             "waiting": len(self.admission.waiting),
             "queues": self.admission.lengths(),
             "oldest_wait": self.admission.oldest_wait(self._clock()),
-            "loading": len(self._asking) - len(self.admission.waiting),
+            "loading": len(self._lobby.tickets - self._queue.tickets),
             "abandoned": self.abandoned,
         }  # fmt: skip
-
-
-def _claim(ask: Acquire) -> Claim:
-    return Claim(ask.priority, ask.consumer, ask.tokens)

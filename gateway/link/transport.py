@@ -121,10 +121,17 @@ class Link(asyncio.Protocol):
         except Exception as error:  # costs this answer, not the link: without it a worker must end
             _log.exception("a %s failed", type(message).__name__)
             answer = _describe(error)
-        if isinstance(answer, Awaitable):
+        if isinstance(answer, asyncio.Future):  # as what is waited for in a queue: it needs no task
+            answer.add_done_callback(lambda done: self._tell_result(call, done))
+        elif isinstance(answer, Awaitable):
             spawn(self._answer(call, answer), f"link {type(message).__name__}")
         elif call > 0:
             self._reply(call, answer)
+
+    def _tell_result(self, call: int, done: asyncio.Future[Any]) -> None:
+        error = asyncio.CancelledError("it was given up") if done.cancelled() else done.exception()
+        if call > 0 and not self.closed:
+            self._reply(call, done.result() if error is None else _describe(error))
 
     async def _answer(self, call: int, answer: Awaitable[Any]) -> None:
         try:
@@ -153,5 +160,5 @@ class Link(asyncio.Protocol):
         self._on_close()
 
 
-def _describe(error: Exception) -> Failed:
+def _describe(error: BaseException) -> Failed:
     return Failed(str(error) or type(error).__name__)

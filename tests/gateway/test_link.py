@@ -84,6 +84,27 @@ async def test_answers_find_their_calls_in_any_order(pair: Pair) -> None:
         assert await calls[name] == Done(name)
 
 
+async def test_an_answer_may_be_a_future(pair: Pair) -> None:
+    """Of somebody in a queue: it is answered when it is done, however that ends."""
+    futures: dict[str, asyncio.Future[Any]] = {}
+
+    def handler(message: Any) -> Any:
+        return futures.setdefault(message.name, asyncio.get_running_loop().create_future())
+
+    await pair.connect(handler)
+    calls = {name: pair.ours.call(Command(name)) for name in ("good", "bad", "gone", "none")}
+    await eventually(lambda: len(futures) == 4)
+    futures["none"].set_result(None)
+    assert await calls["none"] == Done()
+    futures["gone"].cancel()
+    assert await calls["gone"] == Failed("it was given up")
+    futures["bad"].set_exception(ValueError("no such thing"))
+    assert await calls["bad"] == Failed("no such thing")
+    assert not calls["good"].done()
+    futures["good"].set_result(Slot("http://x"))
+    assert await calls["good"] == Slot("http://x")
+
+
 async def test_both_ends_may_ask(pair: Pair) -> None:
     async def ask_back(_: Any) -> Any:
         return Done(await pair.theirs.call(Command("back")) == Done())
