@@ -5,7 +5,8 @@ from pathlib import Path
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_ROLES = {"gateway.worker": "worker", "gateway.control": "control", "shim.py": "shim", "backends.": "engine"}
+_ROLES = {"gateway.worker": "worker", "gateway.control": "control", "shim.py": "shim", "backends.": "engine",
+          "nginx": "engine"}  # fmt: skip
 
 
 def tree(pid: int) -> list[int]:

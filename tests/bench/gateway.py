@@ -29,8 +29,8 @@ _SCOPES: dict[str, Any] = {"models": [], "routes": [], "created": 1}
 class Shape(NamedTuple):
     """How large the configuration is. `consumers` above 1 have 100/min each and keys numbered from 1; one alone has a
     rate of which the worker always holds a lease. `stored` keys lie in the store beside those of the file. With the URL
-    of a `redis` the ledger is there, and jwt and acl stand in the chain. With `slots` the upstream is an engine of ours,
-    the same server."""
+    of a `redis` the ledger is there, and jwt and acl stand in the chain. With `slots` the upstream is an engine of
+    ours, the same server."""
 
     consumers: int = 1
     routes: int = 1

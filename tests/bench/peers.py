@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.place import KEY, LOAD_CORE, MODEL, PROXY_CORE, WORK, find, free_port, running
@@ -118,10 +119,20 @@ def envoy_proxy(upstream: int) -> Iterator[Proxy]:
 
 @contextmanager
 def _nginx(name: str, body: str, port: int, core: int) -> Iterator[subprocess.Popen[bytes]]:
-    config = WORK / f"{name}.conf"
-    config.write_text(_NGINX.format(name=f"{WORK}/{name}", body=body))
+    config = _write_config(name, body)
     with running(name, [find("nginx") or "nginx", "-p", str(WORK), "-c", str(config)], port, str(core)) as process:
         yield process
+
+
+def write_static_config(name: str, port: str) -> Path:
+    """The configuration of an nginx as `static_upstream` starts it, for a port of another's choice."""
+    return _write_config(name, _STATIC.format(port=port, answer=ANSWER))
+
+
+def _write_config(name: str, body: str) -> Path:
+    config = WORK / f"{name}.conf"
+    config.write_text(_NGINX.format(name=f"{WORK}/{name}", body=body))
+    return config
 
 
 def install() -> list[str]:
