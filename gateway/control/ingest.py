@@ -163,10 +163,10 @@ class Ingest:
         values = {**msgspec.structs.asdict(after), "changed": self._clock(), "instance": self._instance}
         if writer in self._positions:
             at = [writers.c[name] == getattr(before, name) for name in ("segment", "offset", "state")]
-            done = connection.execute(update(writers).where(writers.c.writer == writer, *at).values(values))
+            moved = connection.execute(update(writers).where(writers.c.writer == writer, *at).values(values)).rowcount
         else:
-            done = connection.execute(insert_new(connection, writers).values(writer=writer, **values))
-        if done.rowcount != 1:
+            moved = insert_new(connection, writers, {"writer": writer, **values})
+        if not moved:
             raise Overtaken(f"the journal of {writer} is not where it was")
 
 

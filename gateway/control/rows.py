@@ -21,9 +21,10 @@ _of_closed = attrgetter(*column_names(Closed))
 _COLUMNS = ", ".join(f'"{column.name}"' for column in requests.columns)  # an upgraded table has them in another order
 
 
-def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that passes over rows that are there already, in the database's own words."""
-    return _insert(connection.dialect.name, table).on_conflict_do_nothing()
+def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row; False where it is there already."""
+    statement = _insert(connection.dialect.name, table).on_conflict_do_nothing().values(values)
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:

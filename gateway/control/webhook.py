@@ -76,12 +76,7 @@ class Webhooks:
         ]
         fixed = {"created": now, "done": 0, "instance": self._instance}
         with self._store.writing.begin() as connection:
-            statement = insert_new(connection, notices)
-            return [
-                letter
-                for letter in letters
-                if connection.execute(statement.values({**letter._asdict(), **fixed})).rowcount
-            ]
+            return [letter for letter in letters if insert_new(connection, notices, {**letter._asdict(), **fixed})]
 
     def left_over(self) -> list[Letter]:
         """What a predecessor had not told; what is very old is forgotten. Blocks."""

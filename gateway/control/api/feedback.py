@@ -42,7 +42,7 @@ async def give_feedback(call: Call[Query, Opinion]) -> Found:
         values = {"id": id, "request": row.id, "consumer": consumer, "label": opinion.label, **said}
         if not connection.execute(update(feedback).where(feedback.c.id == id).values(said)).rowcount:
             _check_number(connection, row.id)
-            connection.execute(insert_new(connection, feedback).values(values))
+            insert_new(connection, feedback, values)
         return values
 
     return Found(_show(await call.write(keep)), status=201)

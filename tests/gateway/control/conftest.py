@@ -27,8 +27,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, model: Path) -> Iterator[Store]:
-    """A new SQLite, `store.sqlite` in `tmp_path`."""
+def sqlite_store(tmp_path: Path, model: Path) -> Iterator[Store]:
+    """`store.sqlite` in `tmp_path`."""
     opened = open_store(str(shutil.copy(model, tmp_path)))
     yield opened
     opened.close()
@@ -41,8 +41,14 @@ def postgres_store(postgres: Server) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite_store", "postgres_store"])
 def any_store(request: pytest.FixtureRequest) -> Store:
     """A new store of each kind."""
-    found: Store = request.getfixturevalue("store" if request.param == "sqlite" else "postgres_store")
+    found: Store = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    """A new store. Modules whose tests are for both kinds say so by a fixture of this name."""
+    return sqlite_store

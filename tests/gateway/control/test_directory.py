@@ -32,6 +32,11 @@ class Hand:
 
 
 @pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
+
+
+@pytest.fixture
 def hand() -> Hand:
     return Hand()
 

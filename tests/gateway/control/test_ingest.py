@@ -1,6 +1,5 @@
 import random
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
 
 from gateway.control import ingest as module
 from gateway.control.ingest import Ingest
@@ -20,6 +18,11 @@ from gateway.journal import Closed, Journal, Opened, Progress, segment_path
 from tests.gateway.control.records import NOON, closed, opened
 
 W1, W2 = "0a1b2c3d-w1", "0a1b2c3d-w2"
+
+
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture
@@ -191,40 +194,6 @@ def test_the_torn_end_of_a_dead_writer_is_left_out(store: Store, journals: Path,
     take_all(ingest)
     assert rows(store) == {"1": "complete"}
     assert ingest.sealed() == [W1]
-
-
-def test_a_locked_store_is_taken_up_again(store: Store, journals: Path, ingest: Ingest, tmp_path: Path) -> None:
-    journal = Journal(journals, W1)
-    journal.write(closed(opened("1")))
-    with store.reading.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
-    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(OperationalError, match="locked"):
-        ingest.step()
-    other.execute("ROLLBACK")
-    other.close()
-    take_all(ingest)
-    assert rows(store) == {"1": "complete"}
-    journal.close()
-
-
-def test_a_full_disk_loses_nothing(store: Store, journals: Path, ingest: Ingest) -> None:
-    journal = Journal(journals, W1)
-    for number in range(500):
-        journal.write(closed(opened(str(number))))
-    with store.reading.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(OperationalError, match="full"):
-        take_all(ingest)
-    assert rows(store) == {}
-    with store.reading.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    take_all(ingest)
-    assert len(rows(store)) == 500
-    assert usage(store) == {(W1, "month:acme", "2026-11", 500_000)}
-    journal.close()
 
 
 def usage(store: Store) -> set[tuple[str, str, str, int]]:

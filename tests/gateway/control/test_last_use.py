@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from gateway.control.directory import Directory, NewKey
 from gateway.control.ingest import Ingest
@@ -10,6 +11,11 @@ from gateway.control.store import Store
 from gateway.journal import Journal
 from gateway.settings.schema import Config, Tier
 from tests.gateway.control.records import NOON, closed, opened
+
+
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 def test_the_last_use_of_each_key(store: Store, tmp_path: Path) -> None:

@@ -1,10 +1,17 @@
 from datetime import UTC, datetime
 
+import pytest
+
 from gateway.control.batch import Batch
 from gateway.control.rows import write_batch
 from gateway.control.store import Store
 from gateway.control.usage import month_usage
 from tests.gateway.control.records import closed, opened
+
+
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 def test_a_month_is_summed_by_consumer(store: Store) -> None:
