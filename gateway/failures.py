@@ -76,4 +76,6 @@ FAILURES = (
           cause="It was killed; what it had sent is charged.", wait=1),
     Entry(1904, 503, "overloaded", "The gateway has more to do than it can", "Try again as Retry-After says.",
           cause="The worker's event loop falls behind (`limits.lag`): the lowest classes are refused first.", wait=1),
+    Entry(1905, 501, "not_installed", "This needs a package that is not installed here", "Tell the operator.",
+          cause="It comes with an extra, as in `pip install 'tollkeeper[parquet]'`.", is_final=True),
 )  # fmt: skip
