@@ -1,6 +1,6 @@
 """The table of all endpoints: one module a surface, each with its `ENDPOINTS`."""
 
-from gateway.control.api import analytics, directory, engines, pulls, status
+from gateway.control.api import analytics, directory, engines, export, feedback, pulls, status, traces
 from gateway.control.api.document import endpoints_of
 from gateway.control.api.endpoint import Endpoint
 
@@ -9,6 +9,9 @@ _SURFACES: tuple[Endpoint, ...] = (
     *engines.ENDPOINTS,
     *directory.ENDPOINTS,
     *pulls.ENDPOINTS,
+    *traces.ENDPOINTS,
+    *feedback.ENDPOINTS,
+    *export.ENDPOINTS,
     *analytics.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_SURFACES, *endpoints_of(_SURFACES))
