@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.control.analytics.fold import queue_rows
+from gateway.control.audit.failures import count_failures
 from gateway.control.batch import Batch, Row
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
@@ -35,6 +36,7 @@ def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     if finished:
         _WRITERS[connection.dialect.name](connection, texts.requests, finished)
         queue_rows(connection, finished)
+        count_failures(connection, batch.finished)
     for statement, rows in (
         (texts.contents, batch.contents),
         (texts.open, batch.opened),

@@ -11,7 +11,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer,
 from gateway.control.analytics.measures import COUNTS, DIMENSIONS, MEASURES
 from gateway.journal import Closed, Opened
 
-REVISION = "0007_rollups"  # the newest of migrations/versions
+REVISION = "0008_audit"  # the newest of migrations/versions
 
 metadata = MetaData()
 
@@ -151,6 +151,30 @@ notices = Table(  # what webhooks were or will be told: each event once
     Column("created", BigInteger, nullable=False),
     Column("done", BigInteger, nullable=False),  # told, or given up; 0: not yet
     Column("instance", Text, nullable=False, server_default=""),  # the replica that tells it
+    sqlite_with_rowid=False,
+)
+
+audit = Table(  # who did what to the gateway; see audit/entry.py for the chain
+    "audit",
+    metadata,
+    Column("instance", Text, primary_key=True),  # the replica whose chain it is
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    *[Column(name, Text, nullable=False) for name in ("actor", "action", "subject", "address", "outcome", "details")],
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("audit_at", audit.c.at)
+
+login_failures = Table(  # that are not in the audit log yet
+    "login_failures",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("error", BigInteger, primary_key=True, autoincrement=False),
+    Column("times", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 
