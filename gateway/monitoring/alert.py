@@ -6,12 +6,12 @@ from typing import Any, Literal
 import msgspec
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_WINDOW = re.compile(r"\[(\d+[smhd])\]")
+_WINDOW = re.compile(r"(?<=\[)\d+[smhd](?=\])|(?<=offset )\d+[smhd]")
 _SECONDS = re.compile(r"\{(\d+[smhd])\}")
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule. `expr` is PromQL, in which `[5m]` is a window and `{5m}` stands for so many seconds.
+    """One rule. `expr` is PromQL, in which `[5m]` and `offset 5m` are windows and `{5m}` stands for so many seconds.
 
     `lasting` is how long it must hold. `critical` wakes somebody, `warning` can wait for the morning.
     """
@@ -25,7 +25,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule(self, scale: float, runbooks: str) -> dict[str, Any]:
         """As Prometheus wants it, with every window divided by `scale`. `runbooks` is the page of all sections."""
-        expr = _WINDOW.sub(lambda match: f"[{_duration(_seconds(match[1]) / scale)}]", self.expr)
+        expr = _WINDOW.sub(lambda match: _duration(_seconds(match[0]) / scale), self.expr)
         return {
             "alert": self.name,
             "expr": _SECONDS.sub(lambda match: f"{_seconds(match[1]) / scale:g}", expr),

@@ -8,6 +8,7 @@ from gateway.monitoring.alert import Alert
 
 OBJECTIVE = 0.999  # of all requests are not answered by a 5xx
 
+_DROPPED = "tollkeeper_trace_dropped_total"  # a reason begins to be counted when it first happens
 _ERRORS = 'sum(rate(tollkeeper_requests_total{{status="5xx"}}[{0}])) / sum(rate(tollkeeper_requests_total[{0}]))'
 
 
@@ -115,9 +116,21 @@ STATE = (
     ),
     Alert(
         name="TollkeeperTracesDropped", severity="critical", lasting="0s",
-        expr="sum by (job, instance, reason) (increase(tollkeeper_trace_dropped_total[10m])) > 0",
+        expr=f"increase({_DROPPED}[10m]) > 0 or ({_DROPPED} > 0 unless {_DROPPED} offset 10m)",
         summary="Records of requests are lost",
         description="{{ $labels.instance }} lost {{ $value | humanize }} records: {{ $labels.reason }}.",
+    ),
+    Alert(
+        name="TollkeeperJournalsNearlyFull", severity="critical", lasting="1m",
+        expr="tollkeeper_journal_bytes / (tollkeeper_journal_limit_bytes > 0) > 0.5",
+        summary="Records of requests will soon be lost",
+        description="{{ $value | humanizePercentage }} of what journals may take waits on {{ $labels.instance }}.",
+    ),
+    Alert(
+        name="TollkeeperStoreNearlyFull", severity="warning", lasting="5m",
+        expr="tollkeeper_store_bytes / (tollkeeper_store_limit_bytes > 0) > 0.9",
+        summary="The oldest traces will soon be removed for want of room",
+        description="The store of {{ $labels.instance }} has {{ $value | humanizePercentage }} of its size.",
     ),
     Alert(
         name="TollkeeperDiskNearlyFull", severity="critical", lasting="5m",

@@ -168,6 +168,15 @@ LEDGER = Dashboard("tollkeeper-ledger", "Tollkeeper: ledger, Redis and store", (
         Panel(title="Store", kind="states", names=("down", "up"), queries=_each(select("store_up"), "{{instance}}")),
         Panel(title="Behind the requests by", unit="s", queries=_each(select("trace_lag_seconds"), "{{instance}}")),
         Panel(title="Records lost", unit="cps", queries=_each(rate("trace_dropped_total", "reason"), "{{reason}}")),
+        Panel(title="Store and journals", unit="bytes", is_stacked=True, queries=(
+            Query(total("store_bytes"), "store"), Query(total("journal_bytes"), "journals"),
+        )),
+        Panel(title="Store, of what it may take", unit="percentunit", note="Empty with PostgreSQL.", queries=_each(
+            f"{select('store_bytes')} / ({select('store_limit_bytes')} > 0)", "{{instance}}")),
+        Panel(title="Journals, of what they may take", unit="percentunit", queries=_each(
+            f"{select('journal_bytes')} / ({select('journal_limit_bytes')} > 0)", "{{instance}}")),
+        Panel(title="Traces removed", unit="cps",
+              queries=_each(rate("traces_removed_total", "reason"), "{{reason}}")),
         Panel(title="Free on the disk", unit="percentunit",
               queries=_each(f"{select('disk_free_bytes')} / {select('disk_bytes')}", "{{instance}}")),
         Panel(title="Caches hold", unit="bytes", queries=_each(total("cache_bytes", "cache"), "{{cache}}")),

@@ -50,6 +50,11 @@ def disk(free: int) -> dict[str, str]:
     return {"tollkeeper_disk_free_bytes": f"{free}{HOUR}", "tollkeeper_disk_bytes": f"100{HOUR}", UP: f"1{HOUR}"}
 
 
+def bounded(name: str, taken: int, limit: int = 100) -> dict[str, str]:
+    sizes = {f"tollkeeper_{name}_bytes": taken, f"tollkeeper_{name}_limit_bytes": limit, UP: 1}
+    return {series: f"{size}{HOUR}" for series, size in sizes.items()}
+
+
 def endpoints(first: int, second: int) -> dict[str, str]:
     states = {f'tollkeeper_endpoint_up{{backend="b",endpoint="{n}"}}': up for n, up in enumerate((first, second))}
     return {series: f"{up}{HOUR}" for series, up in states.items()} | {UP: f"1{HOUR}"}
@@ -84,7 +89,12 @@ CASES = (
     Case("TollkeeperDatabaseDown", 1, one("tollkeeper_store_up", "0"), one("tollkeeper_store_up", "0 1")),
     Case("TollkeeperTraceLag", 1, one("tollkeeper_trace_lag_seconds", "61"), one("tollkeeper_trace_lag_seconds", "60")),
     Case("TollkeeperTracesDropped", 0, one('tollkeeper_trace_dropped_total{reason="disk"}', "0 1"),
-         one('tollkeeper_trace_dropped_total{reason="disk"}', "7")),
+         one('tollkeeper_trace_dropped_total{reason="disk"}', "0")),
+    Case("TollkeeperTracesDropped", 0, one('tollkeeper_trace_dropped_total{reason="disk"}', "_ 3"),
+         one('tollkeeper_trace_dropped_total{reason="disk"}', "0")),
+    Case("TollkeeperJournalsNearlyFull", 1, bounded("journal", 51), bounded("journal", 50)),
+    Case("TollkeeperStoreNearlyFull", 5, bounded("store", 91), bounded("store", 90)),
+    Case("TollkeeperStoreNearlyFull", 5, bounded("store", 91), bounded("store", 91, 0)),
     Case("TollkeeperDiskNearlyFull", 5, disk(9), disk(10)),
     Case("TollkeeperRedisDown", 1, one('tollkeeper_ledger_up{authority="redis"}', "0"),
          one('tollkeeper_ledger_up{authority="redis"}', "1")),

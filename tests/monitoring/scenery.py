@@ -1,7 +1,7 @@
 """What stands around a watched gateway: model servers that can be stopped, and clients that never stop asking."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any
@@ -67,15 +67,18 @@ class Client:
     def __init__(self, url: str, key: str) -> None:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
 
-    def chat(self, model: str = "echo", stream: bool = False, text: str = "Hello there", **more: Any) -> int:
+    def chat(
+        self, model: str = "echo", stream: bool = False, text: str = "Hello there", idle: str = "", **more: Any
+    ) -> int:
+        """`idle`: seconds that the gateway itself shall waste."""
         body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **more}
-        return self.post(CHAT, body)
+        return self.post(CHAT, body, {"X-Idle": idle} if idle else {})
 
-    def post(self, path: str, body: dict[str, Any], **headers: str) -> int:
+    def post(self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> int:
         return self._http.post(path, json=body, headers=headers).status_code
 
-    def get(self, path: str, **headers: str) -> int:
-        return self._http.get(path, headers=headers).status_code
+    def get(self, path: str) -> int:
+        return self._http.get(path).status_code
 
     def __enter__(self) -> "Client":
         return self
