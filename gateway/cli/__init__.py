@@ -19,6 +19,7 @@ _COMMANDS = {
     "key": "key",
     "consumer": "consumer",
     "models": "models",
+    "usage": "usage",
     "trace": "trace",
     "top": "top",
     "monitoring": "monitoring",
