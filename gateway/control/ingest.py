@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DataError
 
 from gateway.control.batch import Batch, plan, plan_lost
 from gateway.control.rows import insert_new, write_batch
@@ -135,10 +136,24 @@ class Ingest:
 
     def _take(self, writer: str, position: Position, data: bytes) -> None:
         batch = plan(data, writer)
+        try:
+            self._commit(writer, position, _behind(position, data, batch), batch)
+        except (DataError, OverflowError):  # a number that no column holds
+            self._take_apart(writer, position, data)
         self.lost += batch.unreadable
-        after = Position(position.segment, position.offset + len(data), position.lost + batch.lost)
-        self._commit(writer, position, after, batch)
         self.behind |= len(data) > CHUNK // 2
+
+    def _take_apart(self, writer: str, position: Position, data: bytes) -> None:
+        """Half by half, until what the store cannot hold is alone, and passed."""
+        lines = data.splitlines(keepends=True)
+        if len(lines) > 1:
+            middle = len(lines) // 2
+            self._take(writer, position, b"".join(lines[:middle]))
+            self._take(writer, self._positions[writer], b"".join(lines[middle:]))
+        else:
+            nothing = Batch(lost=1, unreadable=1)
+            self._commit(writer, position, _behind(position, data, nothing), nothing)
+            self.lost += 1
 
     def _seal(self, writer: str, position: Position, path: Path) -> None:
         """Close what the dead writer left open. Where records are missing, the ledger's own figure is the better."""
@@ -168,6 +183,10 @@ class Ingest:
             moved = insert_new(connection, writers, {"writer": writer, **values})
         if not moved:
             raise Overtaken(f"the journal of {writer} is not where it was")
+
+
+def _behind(position: Position, data: bytes, batch: Batch) -> Position:
+    return Position(position.segment, position.offset + len(data), position.lost + batch.lost)
 
 
 def _read(path: Path, offset: int) -> bytes:
