@@ -21,6 +21,8 @@ from gateway.control.analytics.roller import Roller
 from gateway.control.api.house import House
 from gateway.control.api.server import Servers
 from gateway.control.api.surfaces import ENDPOINTS
+from gateway.control.audit.book import Book
+from gateway.control.audit.keeper import Keeper
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError, StoreBusy, Stranger
 from gateway.control.directory import Directory
@@ -40,7 +42,14 @@ from gateway.log import print_requests
 from gateway.metrics import Board
 from gateway.settings.load import from_plain
 from gateway.settings.schema import Config
-from gateway.settings.state import control_socket, journal_folder, read_instance, store_file, store_location
+from gateway.settings.state import (
+    audit_head_file,
+    control_socket,
+    journal_folder,
+    read_instance,
+    store_file,
+    store_location,
+)
 from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
@@ -64,7 +73,7 @@ class Control:
         owner = instance if store.is_shared else ""  # what another replica left is its own to finish
         journals = Path(journal_folder(configure.directory))
         journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ingest = Ingest(store, journals, _unix_microseconds, self._log_requests, owner)
+        ingest = Ingest(store, journals, _unix_microseconds, self._show_requests, owner)
         self._link = link
         self.board = board
         self._config = config
@@ -76,7 +85,9 @@ class Control:
         retention = Retention(store, config.state, _unix_microseconds)
         self._upkeep = Upkeep(store, retention, store_file(configure.directory))
         self._lookups = Lookups(store, self._directory, link.tell)
-        self._commands = Commands(store, self._directory)
+        self._book = book = Book(store, instance, audit_head_file(configure.directory), _unix_microseconds)
+        self._commands = Commands(store, self._directory, book)
+        self._keeper = Keeper(book, self._on_thread, self._retain_audit, _unix_microseconds)
         self._roller = Roller(store, _unix_microseconds)
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
@@ -95,6 +106,7 @@ class Control:
             "changes": self._lookups.follow(),
             "upkeep": self._upkeep.run(),
             "roll-ups": self._roller.run(),
+            "audit": self._keeper.run(),
             "left over": self._tell(self._webhooks.left_over),
         }
         if fleet is not None:
@@ -159,7 +171,8 @@ class Control:
     async def _on_thread(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, act)
 
-    def _log_requests(self, requests: list[Closed]) -> None:
+    def _show_requests(self, requests: list[Closed]) -> None:
+        self._house.tail.publish(requests)
         if self._config.log.requests:
             print_requests(requests)
 

@@ -9,7 +9,8 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -20,11 +21,16 @@ _LINGER = 60.0  # seconds after the last reader left
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """Requests as they were stored; `last` is the position behind them. `missed` went by before them, unseen."""
+    """Requests as they were stored. `missed` went by before them, unseen; -1: nobody knows how many."""
 
-    last: str
+    epoch: str
+    position: int  # of the first of `requests`, counted from the start of the process
     requests: Sequence[Closed] = ()
     missed: int = 0
+
+    def name(self, count: int) -> str:
+        """The position behind the first `count` of the requests, to go on from."""
+        return f"{self.epoch}-{self.position + count}"
 
 
 class Tail:
@@ -47,24 +53,21 @@ class Tail:
             with contextlib.suppress(RuntimeError):  # the loop ends
                 loop.call_soon_threadsafe(self._take, requests)
 
-    async def follow(self, after: str = "", pause: float = 10.0) -> AsyncIterator[Passed]:
-        """What is stored from now on, or behind the position `after`; nothing new for `pause` seconds is told, too.
-
-        A position that is not known any more counts as one of long ago: `missed` is -1, it cannot be said how many.
-        """
+    async def follow(self, after: str = "", pause: float = 10.0) -> AsyncGenerator[Passed, None]:
+        """What is stored from now on, or behind the position `after`; that nothing came for `pause` seconds, too."""
         self._loop = asyncio.get_running_loop()
         self.readers += 1
         try:
             at = self._find(after)
-            if at is None:
-                yield Passed(self._name(self._end), missed=-1)
+            if at is None:  # of another process, or made up
                 at = self._end
+                yield Passed(self._epoch, at, missed=-1)
             while True:
                 begin = self._end - len(self._ring)
                 missed, at = max(0, begin - at), max(begin, at)
-                found = [self._ring[index] for index in range(at - begin, len(self._ring))]
+                found = list(islice(self._ring, at - begin, None))
+                yield Passed(self._epoch, at, found, missed)
                 at += len(found)
-                yield Passed(self._name(at), found, missed)
                 if at == self._end:
                     await self._wait(pause)
         finally:
@@ -83,9 +86,6 @@ class Tail:
         self._ring.extend(requests)
         self._news.set()
         self._news = asyncio.Event()
-
-    def _name(self, position: int) -> str:
-        return f"{self._epoch}-{position}"
 
     def _find(self, after: str) -> int | None:
         if not after:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.pulls import Pulls
 from gateway.control.store import Store
+from gateway.control.tail import Tail
 from gateway.errors import GatewayError
 from gateway.link import Command, Done, Failed, LinkClosed
 from gateway.relay.ids import Ids
@@ -41,6 +42,7 @@ class House:
         self._directory = directory
         self._supervisor = supervisor
         self.pulls = Pulls(clock, Ids())
+        self.tail = Tail()
         self._readers = ThreadPoolExecutor(_READERS, "reader")
 
     async def read(self, work: Callable[[Connection], T]) -> T:

@@ -1,6 +1,6 @@
 """The table of all endpoints: one module a surface, each with its `ENDPOINTS`."""
 
-from gateway.control.api import analytics, directory, engines, export, feedback, pulls, status, traces
+from gateway.control.api import analytics, directory, engines, export, feedback, pulls, status, tail, traces, usage
 from gateway.control.api.document import endpoints_of
 from gateway.control.api.endpoint import Endpoint
 
@@ -9,9 +9,11 @@ _SURFACES: tuple[Endpoint, ...] = (
     *engines.ENDPOINTS,
     *directory.ENDPOINTS,
     *pulls.ENDPOINTS,
+    *tail.ENDPOINTS,  # before {id}
     *traces.ENDPOINTS,
     *feedback.ENDPOINTS,
     *export.ENDPOINTS,
     *analytics.ENDPOINTS,
+    *usage.ENDPOINTS,
 )
 ENDPOINTS: tuple[Endpoint, ...] = (*_SURFACES, *endpoints_of(_SURFACES))

@@ -181,3 +181,14 @@ def _read_several(value: Any) -> tuple[Any, ...]:
     if not 1 <= len(value) <= _MOST_VALUES:
         raise ValueError(f"in takes 1 to {_MOST_VALUES} values")
     return tuple(value)
+
+
+def has_words(condition: Condition) -> bool:
+    """Whether texts are searched in it."""
+    match condition:
+        case Every(parts) | Some(parts):
+            return any(map(has_words, parts))
+        case Not(part):
+            return has_words(part)
+        case _:
+            return isinstance(condition, Words)
