@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import func, select
 
 from gateway.control.ingest import Ingest
-from gateway.control.store import open_store
+from gateway.control.store import open_store, upgrade_store
 from gateway.control.tables import open_requests, requests, writer_usage
 from gateway.journal import Journal
 from tests.gateway.control.records import NOON, closed, opened
+from tests.postgres import Server
 
 
 class Workers:
@@ -66,11 +67,11 @@ def start_ingest(path: str, directory: Path) -> int:
         os._exit(1)
 
 
-def kill_rounds(tmp_path: Path, rounds: int, seed: int) -> None:
+def kill_rounds(path: str, directory: Path, rounds: int, seed: int) -> None:
+    """`path` of the store, a file or a URL; `directory` of the journals."""
     dice = random.Random(seed)
-    path, directory = str(tmp_path / "store.sqlite"), tmp_path / "journal"
     workers = Workers(directory, dice)
-    open_store(path).reading.dispose()
+    upgrade_store(path)
     for _ in range(rounds):
         process = start_ingest(path, directory)
         deadline = time.monotonic() + dice.uniform(0.0, 0.06)
@@ -90,20 +91,30 @@ def check(path: str, directory: Path, expected: dict[str, str]) -> None:
     while ingest.step():
         pass
     with store.reading.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        if not store.is_shared:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         found = {row.id: row.outcome for row in connection.execute(select(requests.c.id, requests.c.outcome))}
         assert found == expected
         assert connection.scalar(select(func.sum(writer_usage.c.units))) == len(expected)
         assert connection.execute(select(open_requests)).all() == []
     ingest.close()
-    store.reading.dispose()
+    store.close()
 
 
-def test_a_killed_ingest_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    kill_rounds(tmp_path, rounds=15, seed=1)
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new store can be made."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.sqlite")
+    postgres: Server = request.getfixturevalue("postgres")
+    return postgres.make_database()
+
+
+def test_f42_a_killed_ingest_loses_and_doubles_nothing(place: str, tmp_path: Path) -> None:
+    kill_rounds(place, tmp_path / "journal", rounds=15, seed=1)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("seed", range(10))
-def test_many_kills(tmp_path: Path, seed: int) -> None:
-    kill_rounds(tmp_path, rounds=100, seed=seed)
+def test_f42_many_kills(place: str, tmp_path: Path, seed: int) -> None:
+    kill_rounds(place, tmp_path / "journal", rounds=100, seed=seed)
