@@ -7,7 +7,6 @@ class waits for more than 27 slots in a row. It is slots that are counted and no
 served in the gaps of the others does not starve, however long its line is: then nobody of a higher class waits for it.
 """
 
-from itertools import compress
 from typing import Any
 
 import msgspec
@@ -102,11 +101,14 @@ class Admission:
         """Those who waited and hold a slot from now on."""
         granted = []
         while self.waiting and self._has_room():
-            level = min(self._waiting_levels(), key=self._rank)
+            levels = self._waiting_levels()
+            level = levels[0] if len(levels) == 1 else min(levels, key=self._rank)
             ticket = self._lines[level].first()
             entry = self._dequeue(ticket)
             self._hold(ticket, Entry(ticket, entry.claim, level, time))
-            self._note_passed(level)
+            self._passed[level] = 0
+            for lower in levels:
+                self._passed[lower] += lower > level
             granted.append(ticket)
         return granted
 
@@ -182,13 +184,8 @@ class Admission:
         return entry
 
     def _waiting_levels(self) -> list[int]:
-        return list(compress(range(len(self._lines)), (line.count for line in self._lines)))
+        return [level for level, line in enumerate(self._lines) if line.count]
 
     def _rank(self, level: int) -> tuple[int, int]:
         """The order of classes; of two equal ones the one that was passed over more often is first."""
         return level - self._passed[level] // _PATIENCE, -self._passed[level]
-
-    def _note_passed(self, served: int) -> None:
-        self._passed[served] = 0
-        for level in self._waiting_levels():
-            self._passed[level] += level > served

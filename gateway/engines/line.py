@@ -10,6 +10,7 @@ requests that he was behind or ahead: idleness earns no credit, and nobody who j
 
 import itertools
 from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
@@ -33,13 +34,14 @@ class Account:
     a lot.
     """
 
-    __slots__ = ("claimed", "running", "truth", "used", "waiting")
+    __slots__ = ("claimed", "mark", "running", "truth", "used", "waiting")
 
     def __init__(self, used: float) -> None:
         self.used = used
         self.claimed = 0
         self.truth = 1.0
         self.running = 0
+        self.mark = 0  # of its entry in the order of turns; 0: it has none
         self.waiting: dict[Ticket, int] = {}  # in order of arrival
 
     @property
@@ -61,6 +63,8 @@ class Line:
         self._accounts: dict[str, Account] = {}
         self._busy: set[str] = set()  # with requests that run or wait
         self._waiting: dict[str, Account] = {}
+        self._order: list[tuple[float, int, Account]] = []  # a heap of `served`; entries whose mark is old do not count
+        self._marks = itertools.count(1)
 
     def join(self, ticket: Ticket, consumer: str, tokens: int) -> None:
         """Wait behind the consumer's other requests."""
@@ -68,6 +72,8 @@ class Line:
         account.waiting[ticket] = tokens
         self._waiting[consumer] = account
         self.count += 1
+        if not account.mark:
+            self._place(account)
 
     def leave(self, ticket: Ticket, consumer: str) -> None:
         """Wait no longer."""
@@ -76,11 +82,14 @@ class Line:
         self.count -= 1
         if not account.waiting:
             del self._waiting[consumer]
+            account.mark = 0
             self._rest(consumer, account)
 
     def first(self) -> Ticket:
         """Whose turn it is; only to be asked while somebody waits."""
-        account = min(self._waiting.values(), key=lambda account: account.served)
+        while self._order[0][1] != self._order[0][2].mark:
+            heappop(self._order)
+        account = self._order[0][2]
         self._time = max(self._time, account.used)
         return next(iter(account.waiting))
 
@@ -89,6 +98,7 @@ class Line:
         account = self._enter(consumer)
         account.claimed += tokens
         account.running += 1
+        self._place(account)
 
     def settle(self, consumer: str, tokens: int, used: int) -> None:
         """A request that had claimed `tokens` has ended."""
@@ -97,6 +107,7 @@ class Line:
         account.truth += (used / max(tokens, 1) - account.truth) / _LEARNING
         account.running -= 1
         account.used += used
+        self._place(account)
         self._time += used / len(self._busy)
         self._largest = max(self._largest * _FADING, used)
         self._rest(consumer, account)
@@ -128,6 +139,17 @@ class Line:
                 before += 1
         others = (other for other in self._waiting.values() if other is not account)
         return before + sum(theirs <= turn for other in others for theirs in other.turns())
+
+    def _place(self, account: Account) -> None:
+        """What the consumer has had is another amount: its turn comes sooner or later."""
+        if not account.waiting:
+            return
+        account.mark = next(self._marks)
+        if len(self._order) > 2 * len(self._waiting) + _IDLE:
+            self._order = [(waiting.served, waiting.mark, waiting) for waiting in self._waiting.values()]
+            heapify(self._order)
+        else:
+            heappush(self._order, (account.served, account.mark, account))
 
     def _enter(self, consumer: str) -> Account:
         """The account of a consumer that asks for something."""

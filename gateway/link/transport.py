@@ -53,6 +53,7 @@ class Link(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._last_call = 0
+        self._is_receiving = False
         self.closed = False
 
     def call(self, message: msgspec.Struct) -> asyncio.Future[Any]:
@@ -79,7 +80,7 @@ class Link(asyncio.Protocol):
 
     def _send(self, call: int, message: msgspec.Struct) -> None:
         frame = _encoder.encode((call, message))
-        if not self._outgoing:
+        if not (self._outgoing or self._is_receiving):
             self._loop.call_soon(self._flush)
         self._outgoing.append(_length.pack(len(frame)))
         self._outgoing.append(frame)
@@ -96,6 +97,7 @@ class Link(asyncio.Protocol):
         received = self._received
         received += data
         start = 0
+        self._is_receiving = True
         with self._around():
             while len(received) - start >= 4:
                 (length,) = _length.unpack_from(received, start)
@@ -109,6 +111,8 @@ class Link(asyncio.Protocol):
                 start = end
                 self._receive(call, message)
         del received[:start]
+        self._is_receiving = False
+        self._flush()
 
     def _receive(self, call: int, message: Any) -> None:
         if call < 0:
