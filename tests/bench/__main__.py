@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from tests.bench import flow, micro, peers, process, report, throughput
+from tests.bench import admission, flow, micro, peers, process, report, throughput
 from tests.bench.figure import Figure, Options
 
 _RUNS: dict[Callable[[Options], list[Figure]], tuple[int, ...]] = {
@@ -19,6 +19,7 @@ _RUNS: dict[Callable[[Options], list[Figure]], tuple[int, ...]] = {
     process.grow_old: (11,),
     process.start_up: (12,),
     flow.hold_streams: (13,),
+    admission.queue: (14,),
 }
 _ALL = sorted({row for rows in _RUNS.values() for row in rows})
 
