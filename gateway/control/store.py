@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from gateway.control.schema import StoreError, check_schema, upgrade
 
-__all__ = ["Store", "StoreAway", "StoreError", "checkpoint", "open_store", "upgrade_store"]
+__all__ = ["Store", "StoreAway", "StoreError", "checkpoint", "look_into", "open_store", "show", "upgrade_store"]
 
 _LOCK = 0x746F6C6C  # of PostgreSQL's advisory locks, ours: whoever changes the directory holds it
 _POSTGRES: dict[str, Any] = {
@@ -59,6 +59,11 @@ def open_store(location: str) -> Store:
         store.close()
         raise _explain(error, location) from error
     return store
+
+
+def look_into(location: str) -> Store:
+    """The store as it stands, whatever its schema is."""
+    return _connect(location)
 
 
 def upgrade_store(location: str) -> str:
