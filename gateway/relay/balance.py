@@ -72,8 +72,9 @@ def pick_least_inflight(
     usable = _usable(candidates, down, tried)
     if len(usable) < 2:
         return usable[0] if usable else None
-    least = min(c.inflight / c.weight for c in usable)
-    return pick_weighted([c for c in usable if c.inflight / c.weight == least], ())
+    loads = [c.inflight / c.weight for c in usable]
+    least = min(loads)
+    return _take_turns([c for c, load in zip(usable, loads, strict=True) if load == least])
 
 
 def pick_weighted(
@@ -81,12 +82,20 @@ def pick_weighted(
 ) -> Candidate | None:
     """Smooth weighted round robin, as nginx does it: every endpoint gains its weight, the winner pays the sum."""
     usable = _usable(candidates, down, tried)
-    if len(usable) < 2:
-        return usable[0] if usable else None
+    return _take_turns(usable) if usable else None
+
+
+def _take_turns(usable: Sequence[Candidate]) -> Candidate:
+    winner = usable[0]
+    if len(usable) == 1:
+        return winner
+    total = 0
     for candidate in usable:
         candidate.current += candidate.weight
-    winner = max(usable, key=lambda c: c.current)
-    winner.current -= sum(c.weight for c in usable)
+        total += candidate.weight
+        if candidate.current > winner.current:
+            winner = candidate
+    winner.current -= total
     return winner
 
 

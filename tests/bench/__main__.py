@@ -20,6 +20,7 @@ _RUNS: dict[Callable[[Options], list[Figure]], tuple[int, ...]] = {
     process.start_up: (12,),
     flow.hold_streams: (13,),
     admission.queue: (14,),
+    admission.admit: (14,),
 }
 _ALL = sorted({row for rows in _RUNS.values() for row in rows})
 

@@ -2,16 +2,25 @@
 in the worker and the supervisor, is two messages, the queue, and all that comes with them.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
+from gateway.loader import load_backend
+from gateway.relay.forward import Forwarder
+from gateway.relay.shedding import Shedding
+from gateway.relay.target import Target
+from gateway.settings.schema import Backend
 from tests.bench.figure import Figure, Options, alternate, medians
 from tests.bench.gateway import Shape, tollkeeper
 from tests.bench.peers import static_upstream
 from tests.bench.throughput import measure
 
 _MANY, _FEW = 256, 8  # slots
+_TIMES = 50_000
 
 
 def queue(options: Options) -> list[Figure]:
@@ -36,3 +45,26 @@ def queue(options: Options) -> list[Figure]:
         more = sum(runs[what][role] - runs[links][role] for role in ("worker", "supervisor"))
         figures.append(Figure(14, f"{what}: worker and supervisor", more, "us", target="<= 60 us"))
     return figures
+
+
+def admit(options: Options) -> list[Figure]:
+    """A backend without slots: who is shed, and which of three endpoints it is; in the worker alone."""
+    best = min(_admit() for _ in range(options.rounds))
+    return [Figure(14, "admission where there are no slots", best, "us", target="<= 2 us")]
+
+
+def _admit() -> float:
+    settings = Backend(engine=("http", {"endpoints": [{"url": f"http://127.0.0.{n}:80"} for n in (1, 2, 3)]}))
+    target = Target("fleet", settings, load_backend("fleet", *settings.engine))
+    places: Any = SimpleNamespace(trials={}, down_of=lambda name: frozenset())
+    forwarder = Forwarder(None, places, 1.0, lambda exchange: None, time.monotonic)  # type: ignore[arg-type]
+    shedding = Shedding(0.25, {}, ())
+    exchange: Any = SimpleNamespace(upstream=None, outcome=None)
+    passage = forwarder.passage(exchange, target)
+    begun = time.process_time()
+    for _ in range(_TIMES):
+        shedding.check(exchange)
+        forwarder.budget.enter()
+        forwarder._choose(passage, None)
+        forwarder.budget.leave()
+    return (time.process_time() - begun) / _TIMES * 1e6
