@@ -52,7 +52,7 @@ def document(folder: Path, upstream: Upstream, issuer: Issuer, redis: Server) ->
     cached = [{"key_auth": {}}, {"response_cache": {"ttl": "1s"}}, {"quota": {}}]
     return config(
         listen={"proxy": [{"address": "127.0.0.1:0"}, {"address": f"127.0.0.1:{free_port()}", "certificates": [pair]}]},
-        state={"redis": redis.url, "size": "60MB", "journal": "24MB"},
+        state={"redis": redis.url, "size": "40MB", "journal": "16MB"},
         tiers={
             "free": {"rate": "6/min", "burst": 6},
             "pro": {"rate": "unlimited", "monthly": 10_000},

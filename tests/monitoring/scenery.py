@@ -88,8 +88,10 @@ class Client:
 
 
 @contextlib.contextmanager
-def traffic(url: str, key: str, *asks: Callable[[Client], object], pause: float = 0.05) -> Iterator[None]:
-    """For the time of the block one client asks these one after another, again and again."""
+def traffic(
+    url: str, key: str, *asks: Callable[[Client], object], pause: float = 0.05, clients: int = 1
+) -> Iterator[None]:
+    """For the time of the block so many clients ask these one after another, again and again."""
     ending = Event()
 
     def run() -> None:
@@ -100,10 +102,12 @@ def traffic(url: str, key: str, *asks: Callable[[Client], object], pause: float 
                         ask(client)
                     ending.wait(pause)
 
-    thread = Thread(target=run)
-    thread.start()
+    threads = [Thread(target=run) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ending.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
