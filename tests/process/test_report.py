@@ -5,15 +5,17 @@ import contextlib
 import csv
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from gateway.cli import tollkeeper
 from gateway.ledger.clock import Clock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.limit import Ask, Grant, Need, Quota
-from tests.harness import COMMAND, Document, Gateway, config, eventually, running_gateway
+from tests.harness import Document, Gateway, config, eventually, running_gateway
 from tests.load import Client, Cut, Load, chat
 from tests.process.test_exactness import is_settled
 
@@ -95,11 +97,9 @@ def read_report(gateway: Gateway) -> Iterator[dict[str, str]]:
     """Of the months that are told as November's, as December's, and so on: of all that the rows know."""
     months = {row["period"][:7] for row in gateway.query("SELECT DISTINCT period FROM requests WHERE period <> ''")}
     for month in sorted(months):
-        told = subprocess.run(
-            [*COMMAND, "usage", "-c", str(gateway.file), "--month", month, "--csv"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        yield from csv.DictReader(told.stdout.splitlines())
+        told = CliRunner().invoke(tollkeeper, ["usage", "-c", str(gateway.file), "--month", month, "--csv"])
+        assert told.exit_code == 0, told.output
+        yield from csv.DictReader(told.output.splitlines())
 
 
 def add(lines: list[dict[str, str]], column: str) -> Decimal:
