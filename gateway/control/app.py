@@ -22,6 +22,7 @@ from gateway.control.api.house import House
 from gateway.control.api.server import Servers
 from gateway.control.api.surfaces import ENDPOINTS
 from gateway.control.audit.book import Book
+from gateway.control.audit.entry import Entry
 from gateway.control.audit.keeper import Keeper
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError, StoreBusy, Stranger
@@ -54,6 +55,7 @@ from gateway.tasks import spawn
 
 _REPORT = 1.0  # seconds between two reports on the store
 _DIRECTORY_UNAVAILABLE = 1602
+_OWN_KEY = "me.rotate"
 _NUMBERS: dict[type[Exception], int] = {StoreBusy: _DIRECTORY_UNAVAILABLE, Stranger: 1303}
 
 _log = logging.getLogger("tollkeeper.control")
@@ -93,8 +95,9 @@ class Control:
         self._fetches = Fetches()
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds, owner)
         self._house = House(
-            store, _unix_microseconds, lambda: self._config, self._thread, configure.directory, self._command, link.call
-        )
+            store, _unix_microseconds, lambda: self._config, self._thread, configure.directory, self._command,
+            link.call, self._keeper.note,
+        )  # fmt: skip
         path = control_socket(configure.directory)
         self._servers = Servers(ENDPOINTS, self._house, path, configure.token, admin, board)
 
@@ -157,7 +160,13 @@ class Control:
         except (DirectoryError, OSError) as error:
             return Failed(str(error), _NUMBERS.get(type(error), 0))
         self._lookups.changed(change.digests)
+        if command.name == _OWN_KEY:
+            await self._house.note(self._describe_rotation(command.arguments, change.data))
         return Done(change.data)
+
+    def _describe_rotation(self, asked: dict[str, Any], made: Any) -> Entry:
+        actor = f"consumer {asked['consumer']}"
+        return Entry(_unix_microseconds(), actor, _OWN_KEY, str(asked["id"]), details={"made": str(made["id"])})
 
     async def _tell(self, find: Callable[[], list[Letter]]) -> None:
         """Send what `find` says is to be told. What the store does not take now is not told."""
@@ -175,6 +184,9 @@ class Control:
         self._house.tail.publish(requests)
         if self._config.log.requests:
             print_requests(requests)
+
+    def _retain_audit(self) -> int:
+        return int(self._config.state.retention_audit * 1_000_000)
 
     async def _report(self) -> None:
         while True:

@@ -82,7 +82,7 @@ class Commands:
             "consumer.show": (_Named, lambda it: consumers.show(it.name)),
             "consumer.set": (Consumer, consumers.set),
             "consumer.remove": (_Named, lambda it: consumers.remove(it.name)),
-            "audit.note": (_Noted, lambda it: Change(book.note(**msgspec.structs.asdict(it)))),
+            "audit.note": (_Noted, lambda it: _note(book, it)),
             "audit.list": (Question, lambda it: Change(_list_audit(store, it))),
             "audit.verify": (_Nothing, lambda _: Change([msgspec.to_builtins(verdict) for verdict in book.verify()])),
             "trace": (_Traced, lambda it: Change(find_trace(store, it.id, consumers.config.trace.environment))),
@@ -101,6 +101,11 @@ class Commands:
             raise DirectoryError(f"{name}: {error}") from None
         except SQLAlchemyError as error:
             raise StoreBusy(f"the store does not take it: {error}") from error
+
+
+def _note(book: Book, act: _Noted) -> Change:
+    book.note(**msgspec.structs.asdict(act))
+    return Change(None)
 
 
 def _list_audit(store: Store, wanted: Question) -> list[Any]:

@@ -73,6 +73,7 @@ class State(Section, frozen=True):
     database: str = "sqlite"  # of keys, consumers and traces; or postgresql://…, for all replicas
     retention: Seconds = Seconds(90 * 86_400)  # of traces; 0: for ever
     retention_contents: Seconds = Seconds(30 * 86_400)  # of what was asked and answered; 0: as long as its trace
+    retention_audit: Seconds = Seconds(365 * 86_400)  # of the audit log; 0: for ever
     size: Bytes = Bytes(10_000_000_000)  # of SQLite's file, beyond which the oldest traces go; 0: no bound
     journal: Bytes = Bytes(2_000_000_000)  # of records that wait for the store; beyond it new ones are lost; 0: no bound
 
@@ -81,6 +82,13 @@ class Log(Section, frozen=True):
     """What is logged beside the events on stderr."""
 
     requests: bool = False  # one line a request on stdout
+
+
+class Trace(Section, frozen=True):
+    """What traces tell beside their requests."""
+
+    environment: str = ""  # such as production; shown in every trace
+    redact: tuple[str, ...] = ("keys", "emails", "cards")  # taken out of every content: presets, regular expressions
 
 
 class Webhook(Section, frozen=True):

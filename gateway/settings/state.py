@@ -135,6 +135,10 @@ def control_socket(directory: str) -> str:
     return _socket(directory, "control")
 
 
+def audit_head_file(directory: str) -> str:
+    return os.path.join(directory, "audit.head")
+
+
 def admin_key_file(directory: str) -> str:
     return os.path.join(directory, "admin.key")
 

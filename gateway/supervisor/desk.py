@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -37,15 +37,20 @@ from gateway.link import (
     WriterGone,
 )
 from gateway.memory import MemoryCache
+from gateway.settings.schema import Config
+from gateway.supervisor.act import describe_act
 from gateway.supervisor.authority import AnyLedger, Authority
 from gateway.supervisor.child import Child
 from gateway.supervisor.endpoints import Endpoints
 from gateway.supervisor.models import Models
 from gateway.supervisor.recollection import Recollection
+from gateway.tasks import spawn
 
 _NOTICES = 1000  # kept while control is away
 _SILENT = 5.0  # seconds without word from control, after which it hangs; it reports once a second
+_AGAIN = 1.0  # seconds until control is asked once more to write an act down
 _PATIENCE = 5.0  # seconds a question to control waits while control is started again
+_OPERATORS_MAY = ("key.", "consumer.", "usage", "trace", "slowest", "audit.list", "audit.verify")
 _WORKERS_MAY = frozenset(("fetch", "me.rotate"))  # commands of control that workers may give
 
 _log = logging.getLogger("tollkeeper")
@@ -60,6 +65,8 @@ class Desk:
         self._ledger = ledger
         self.authority = Authority(ledger)
         self._engines = engines
+        engines.ask_worker = self._ask_worker
+        self._carriers: dict[str, Child] = {}  # workers that have asked for slots
         self._broadcast = broadcast
         self.models = Models(engines)
         self._recollection = Recollection(time.monotonic)
@@ -109,6 +116,7 @@ class Desk:
             case AuthorityState():
                 return self.authority.change(worker.name, message.up)
             case Acquire():
+                self._carriers[worker.name] = worker
                 return self._engines.take(worker.name, message) or self._engines.acquire(worker.name, message)
             case Release():
                 self._engines.release(worker.name, message)
@@ -171,6 +179,13 @@ class Desk:
                 control.fail(message.reason)
         return None
 
+    async def _ask_worker(self, name: str, command: Command) -> Done | Failed:
+        try:
+            answer: Done | Failed = await self._carriers[name].link.call(command)
+        except (KeyError, LinkClosed):
+            return Failed("the worker has died")
+        return answer
+
     async def _find_end(self, message: Gone) -> Done:
         return Done(await self._engines.find_end(message))
 
@@ -183,12 +198,33 @@ class Desk:
 
     def bury(self, writer: str) -> None:
         """A worker is dead: its slots are free, its charges will be settled by its journal."""
+        self._carriers.pop(writer, None)
         self._engines.forget_writer(writer)
         self._ledger.bury(writer)
         self.authority.bury(writer)
         self.unsettled.add(writer)
         if self._control is not None:
             self._control.link.tell(WriterGone(writer))
+
+    async def obey(self, command: Command, config: Config) -> Done | Failed:
+        """What operators may ask to be done by engines and by control. `config` is the one in force."""
+        if command.name.startswith("models."):
+            return await self.models.obey(command, config)
+        if command.name.startswith(_OPERATORS_MAY):
+            return cast("Done | Failed", await self.ask_control(command))
+        return Failed(f"there is no command {command.name!r}")
+
+    def write_down(self, command: Command, answer: Done | Failed, actor: str) -> None:
+        """Have control put an operator's act into the audit log, however long control is away."""
+        act = describe_act(command, answer, actor)
+        if act is not None:
+            spawn(self._insist(Command("audit.note", act)), "audit")
+
+    async def _insist(self, command: Command) -> None:
+        while True:
+            if isinstance(await self.ask_control(command), Done):
+                return
+            await asyncio.sleep(_AGAIN)
 
     async def ask_control(self, message: LookUp | Command) -> Any:
         """Control's answer; a control that is just being started again is waited for."""

@@ -36,7 +36,7 @@ from gateway.supervisor.status import StatusServer
 from gateway.tasks import spawn
 
 _GENERATIONS = 4  # alive at once, the newest among them
-_CONTROL_COMMANDS = ("key.", "consumer.", "usage", "trace", "slowest")
+_RELOAD = Command("reload")
 
 _log = logging.getLogger("tollkeeper")
 
@@ -97,7 +97,7 @@ class Supervisor:
         self._report = Report(self._generations, self._engines, self._desk, self._controller)
         self._status = StatusServer(self._fold, self._report.readiness)
         self._desk.operate = self._obey
-        self._commands = CommandSocket(command_socket(directory), self._obey)
+        self._commands = CommandSocket(command_socket(directory), self._obey_operator)
 
     async def start(self, config: Config) -> None:
         """Bind, start everything, and accept. Raises OSError or ChildFailed."""
@@ -117,7 +117,7 @@ class Supervisor:
             spawn(reap_strays(self._is_ours), "reaper")
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._end)
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self.reload(), "reload"))
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self._obey_operator(_RELOAD, "a signal"), "reload"))
 
     def addresses(self) -> list[str]:
         return self._listeners.names()
@@ -219,6 +219,11 @@ class Supervisor:
     def _is_ours(self, pid: int) -> bool:
         return pid in self._shared.family.pids or self._engines.owns(pid)
 
+    async def _obey_operator(self, command: Command, actor: str) -> Done | Failed:
+        answer = await self._obey(command)
+        self._desk.write_down(command, answer, actor)
+        return answer
+
     async def _obey(self, command: Command) -> Done | Failed:
         if command.name == "reload":
             return await self.reload()
@@ -231,12 +236,7 @@ class Supervisor:
             return Done({"at": self._loop.time(), "sums": self._fold.plain()})
         if command.name == "explain":
             return await self._generations[-1].ask(command)
-        if command.name.startswith("models."):
-            return await self._desk.models.obey(command, self._config)
-        if command.name.startswith(_CONTROL_COMMANDS):
-            answer: Done | Failed = await self._desk.ask_control(command)
-            return answer
-        return Failed(f"there is no command {command.name!r}")
+        return await self._desk.obey(command, self._config)
 
 
 def _addresses(config: Config) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.control.api.act import describe_act, describe_stranger
 from gateway.control.api.call import Call, Caller, Found, Listed
-from gateway.control.api.endpoint import Door, Endpoint
+from gateway.control.api.endpoint import ADMIN, Door, Endpoint
 from gateway.control.api.envelope import render, render_error
 from gateway.control.api.house import House
 from gateway.control.api.reading import LONGEST_BODY, read_body, read_query
@@ -20,6 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+_WRONG_KEY = 1002
 _log = logging.getLogger("tollkeeper.control")
 
 
@@ -28,7 +30,7 @@ def make_application(
 ) -> web.Application:
     """`name` gives the id of a request. `identify` says who calls; it raises GatewayError where nobody may."""
     header = link.ERROR if door == "client" else "X-Tollkeeper-Error"
-    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(name, identify, header)])
+    application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(name, identify, header, house)])
     for endpoint in endpoints:
         if door in endpoint.doors:
             _add(application.router, endpoint, _serve(endpoint, house))
@@ -50,7 +52,10 @@ def _serve(endpoint: Endpoint, house: House) -> Handler:
         query = read_query(endpoint.query, request.query)
         body = None if endpoint.body is None else await read_body(endpoint.body, request)
         call: Call[Any, Any] = Call(caller, request.match_info, query, body, house, request)
-        result = await endpoint.handler(call)
+        if endpoint.doors == ADMIN and endpoint.method != "GET":
+            result = await house.witness(describe_act(endpoint, call), endpoint.handler(call))
+        else:
+            result = await endpoint.handler(call)
         return render(call, result, began) if isinstance(result, Listed | Found) else result
 
     return serve
@@ -65,7 +70,7 @@ def _check_caller(endpoint: Endpoint, caller: Caller) -> None:
         raise GatewayError(1104, text, details={"permission": wanted, "role": caller.role})
 
 
-def _guard(name: Callable[[web.Request], str], identify: Identify, header: str) -> Any:
+def _guard(name: Callable[[web.Request], str], identify: Identify, header: str, house: House) -> Any:
     """Who is there, and every failure as an error of the catalogue, with its number in `header`."""
 
     @web.middleware
@@ -75,6 +80,8 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str) 
             request[_CALLER] = identify(request, request_id)
             return await handler(request)
         except GatewayError as error:
+            if _CALLER not in request and error.number == _WRONG_KEY:
+                await house.note(describe_stranger(request, house.clock()))
             return render_error(error, request_id, header)
         except web.HTTPNotFound:
             return render_error(GatewayError(1301, "No such address."), request_id, header)

@@ -1,14 +1,17 @@
 """What control lends to the handlers of its API: the store on threads, the operator's commands, the supervisor."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.control.audit.entry import Entry
 from gateway.control.pulls import Pulls
 from gateway.control.store import Store
 from gateway.control.tail import Tail
@@ -22,17 +25,21 @@ _IMPOSSIBLE = 1401
 
 T = TypeVar("T")
 Obey = Callable[[Command], Awaitable[Done | Failed]]
+Audit = Callable[[Entry], Awaitable[None]]
+
+_log = logging.getLogger("tollkeeper.control")
 
 
 class House:
     """`clock` is unix microseconds, `config` the file as it was last read, `writer` the thread of short writes.
 
     `folder` is the state directory. `directory` obeys the commands that are control's own, `supervisor` the others.
+    `audit` writes an entry down.
     """
 
     def __init__(
         self, store: Store, clock: Callable[[], int], config: Callable[[], Config], writer: Executor,
-        folder: str, directory: Obey, supervisor: Obey,
+        folder: str, directory: Obey, supervisor: Obey, audit: Audit,
     ) -> None:  # fmt: skip
         self.store = store
         self.clock = clock
@@ -41,6 +48,7 @@ class House:
         self._writer = writer
         self._directory = directory
         self._supervisor = supervisor
+        self._audit = audit
         self.pulls = Pulls(clock, Ids())
         self.tail = Tail()
         self._readers = ThreadPoolExecutor(_READERS, "reader")
@@ -52,6 +60,24 @@ class House:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """`work` in a transaction that writes, committed when it returns. Raises GatewayError 1605."""
         return await self._run(self._writer, partial(self._write, work))
+
+    async def note(self, entry: Entry) -> None:
+        """Put an entry into the audit log. Where the store does not take it, the process's log tells it instead."""
+        try:
+            await self._audit(entry)
+        except SQLAlchemyError as error:
+            _log.error("not in the audit log: %s by %s from %s: %s", entry.action, entry.actor, entry.address, error)
+
+    async def witness(self, act: Entry, doing: Awaitable[T]) -> T:
+        """What `doing` returns or raises, once the audit log knows how it ended."""
+        try:
+            result = await doing
+        except GatewayError as error:
+            details = {**act.details, "error": str(error.number), "reason": str(error)}
+            await self.note(msgspec.structs.replace(act, outcome="refused", details=details))
+            raise
+        await self.note(act)
+        return result
 
     async def command(self, name: str, /, **arguments: Any) -> Any:
         """Have a command of the directory done (`Commands`). Raises GatewayError."""

@@ -1,6 +1,5 @@
 """The audit log in the store: one chain for each instance of the gateway, so that replicas wait for nobody."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from gateway.control.audit.entry import PRUNED, Entry, Head, Link, Verdict, link
 from gateway.control.audit.failures import take_failures
 from gateway.control.store import Store
 from gateway.control.tables import audit
+from gateway.settings.state import write_private
 
 _PIECE = 5000  # rows read at once
 
@@ -25,7 +25,7 @@ class Book:
     def __init__(self, store: Store, instance: str, head_file: str, clock: Callable[[], int]) -> None:
         self._store = store
         self._instance = instance
-        self._head_file = Path(head_file)
+        self._head_file = head_file
         self._clock = clock
 
     def note(self, actor: str, action: str, subject: str = "", **rest: Any) -> None:
@@ -52,9 +52,7 @@ class Book:
             last = connection.execute(select(audit).where(mine, audit.c.number == until)).one_or_none()
             if last is None:
                 return 0
-            entry = Entry(
-                self._clock(), "gateway", PRUNED, details={"number": str(until), "hash": last.hash},
-            )  # fmt: skip
+            entry = Entry(self._clock(), "gateway", PRUNED, details={"number": str(until), "hash": last.hash})
             head = self._write(connection, [entry])
             removed = connection.execute(delete(audit).where(mine, audit.c.number <= until)).rowcount
         self._keep(head)
@@ -88,14 +86,11 @@ class Book:
         """Beside the store, after the commit: a head that is behind is still one that the chain once had."""
         if head is None:
             return
-        unfinished = self._head_file.with_suffix(".new")
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(head))
-        unfinished.replace(self._head_file)
+        write_private(self._head_file, msgspec.json.encode(head).decode())
 
     def _read_kept(self) -> Head | None:
         try:
-            return msgspec.json.decode(self._head_file.read_bytes(), type=Head)
+            return msgspec.json.decode(Path(self._head_file).read_bytes(), type=Head)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 

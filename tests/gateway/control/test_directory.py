@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from gateway.control.audit.book import Book
 from gateway.control.command import Commands
 from gateway.control.consumer import Consumer, DirectoryError
 from gateway.control.directory import LONGEST_OVERLAP, Directory, NewKey
@@ -243,7 +244,7 @@ def test_consumers_of_the_file_are_not_changed_here(directory: Directory) -> Non
 
 
 def test_commands_reach_the_directory_by_name(directory: Directory, store: Store) -> None:
-    commands = Commands(store, directory)
+    commands = Commands(store, directory, Book(store, "a", "", lambda: 0))
     id = commands.run("key.new", {"consumer": "acme", "tier": "free"}).data["id"]
     assert [row["id"] for row in commands.run("key.list", {"consumer": "acme"}).data] == [id]
     new = commands.run("key.rotate", {"id": id, "overlap": 1.5}).data["id"]
@@ -268,4 +269,4 @@ def test_a_command_that_cannot_be_is_refused(
     directory: Directory, store: Store, name: str, arguments: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(DirectoryError, match=reason):
-        Commands(store, directory).run(name, arguments)
+        Commands(store, directory, Book(store, "a", "", lambda: 0)).run(name, arguments)

@@ -10,6 +10,7 @@ from gateway.control.analytics.question import TooMany
 from gateway.control.analytics.report import COLUMNS, Report, parse_month, write_csv
 from gateway.control.analytics.roller import fold_all
 from gateway.control.api.scope import Scope
+from gateway.control.audit.book import Book
 from gateway.control.command import Commands
 from gateway.control.consumer import DirectoryError
 from gateway.control.directory import Directory
@@ -113,7 +114,8 @@ def test_too_many_lines_are_refused(store: Store, monkeypatch: pytest.MonkeyPatc
 
 def test_the_operators_command_knows_all_that_is_stored(store: Store) -> None:
     write(store, make_requests(50))
-    commands = Commands(store, Directory(store, Config(), lambda: NOON))
+    directory = Directory(store, Config(), lambda: NOON)
+    commands = Commands(store, directory, Book(store, "a", "", lambda: NOON))
     report = commands.run("usage", {"month": "2026-11"}).data
     assert report["total"]["requests"] == 50
     assert commands.run("usage", {"month": "2026-11", "consumer": "c1"}).data["consumers"].keys() == {"c1"}

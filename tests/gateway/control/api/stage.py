@@ -64,7 +64,7 @@ async def playing(store: Store, endpoints: tuple[Endpoint, ...], config: Config 
     stage: Stage
     made = Config() if config is None else config
     with ThreadPoolExecutor(1) as writer:
-        house = House(store, lambda: stage.now, lambda: made, writer, "", _nobody, _nobody)
+        house = House(store, lambda: stage.now, lambda: made, writer, "", _nobody, _nobody, _nobody)
         application = make_application(endpoints, "client", house, lambda _: "r", lambda *_: stage.caller)
         async with TestClient(TestServer(application)) as client:
             stage = Stage(house, client)
