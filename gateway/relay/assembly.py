@@ -8,9 +8,11 @@ import msgspec
 from gateway.link import door
 from gateway.loader import load_backend, load_plugin
 from gateway.plugin import AnyPlugin
+from gateway.redaction import compile_redaction
 from gateway.relay.body import BodyReader
 from gateway.relay.chain import Chain, Hook, compile_chain
 from gateway.relay.clients import Clients
+from gateway.relay.content import Keeping
 from gateway.relay.control import Introduction, make_target
 from gateway.relay.dialect.kind import DIALECTS, Dialect, find_dialect
 from gateway.relay.directions import Directions
@@ -126,6 +128,7 @@ class _Assembler:
             idle=timeouts.idle if route.idle is None else route.idle,
             total=timeouts.total if route.total is None else route.total,
             early_comments=route.early_comments,
+            content=_read_content(route.content, self._config.trace),
         )
 
     def _own_routes(self) -> list[tuple[str, Route]]:
@@ -145,8 +148,9 @@ class _Assembler:
         ]
 
     def _to_control(self, path: str, auth: _Auth = "required") -> Route:
-        """Control's API: what it is asked with, and by whom, is its affair behind the gate."""
-        chain = self._chain([*self._default, (door.NAME, Introduction(self._default))], _own_route(path, auth))
+        """Control's API. Plugins that hold answers are left out: it makes ETags and chooses fields; exports flow."""
+        flowing = [(name, plugin) for name, plugin in self._default if not plugin.buffers]
+        chain = self._chain([*flowing, (door.NAME, Introduction(self._default))], _own_route(path, auth))
         timeouts = self._config.timeouts
         return Route(
             path, frozenset(door.METHODS), chain, 0, "target", self._control, body=_CONTROL_BODY,
@@ -163,6 +167,12 @@ class _Assembler:
 
 def _own_route(path: str, auth: _Auth) -> schema.Route:
     return schema.Route(path=path, to="", auth=auth)
+
+
+def _read_content(content: schema.Content | None, trace: schema.Trace) -> Keeping | None:
+    if content is None:
+        return None
+    return Keeping(content.input, content.output, compile_redaction((*trace.redact, *content.redact)))
 
 
 def _name_dialect(route: schema.Route) -> Dialect | None:
