@@ -70,6 +70,7 @@ METRICS = (
     Metric("engine_memory_bytes", "gauge", "Memory that an engine counts with, 0 while it is not loaded", ("backend",)),
     Metric("ledger_up", "gauge", "1 while the authority answers", ("authority",)),
     Metric("ledger_seconds", "histogram", "Time a worker waited for the authority", (), _FAST),
+    Metric("lease_tokens", "gauge", "Units that workers hold in leases: charged, not yet spent"),
     Metric("ledger_degraded_total", "counter", "Asks decided while the shared ledger was down, by what the tier wants",
            ("policy",)),
     Metric("cache_requests_total", "counter", "Requests that came to a cache; result is hit, miss, bypass or coalesced",

@@ -88,6 +88,11 @@ class Wallet:
             if (holding := self._holdings.get(charge.account.key)) is not None:
                 holding.forget_denial()
 
+    @property
+    def held(self) -> int:
+        """Milli-units in leases: charged at the authority, not yet spent here."""
+        return sum(holding.units for holding in self._holders)
+
     def sweep(self, now: float) -> None:
         """Give back what lies idle or has expired, renew slots in use. To be called every 0.1 s."""
         for renewal in self._renewals.pop_due(now):

@@ -47,6 +47,7 @@ class Authority:
     def __init__(self, redis: str, writer: str, link: Link, board: Board) -> None:
         self._ledger: RedisLedger | None = None
         self.shared: Shared | None = None  # what all replicas know together
+        self._slots, self._leased = board.slots, board.index("lease_tokens")
         if redis:
             ledger = self._ledger = RedisLedger(parse_location(redis), writer, Replica(link, board))
             self.shared = RedisShared(ledger.client)
@@ -76,3 +77,4 @@ class Authority:
         while True:
             await asyncio.sleep(_SWEEP)
             self.wallet.sweep(time.monotonic())
+            self._slots[self._leased] = self.wallet.held / 1000

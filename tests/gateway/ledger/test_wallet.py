@@ -34,6 +34,17 @@ async def test_a_held_lease_is_spent_without_asking(line: Line) -> None:
     assert (answer.id, answer.cost, answer.period) == ("now", 1000, MONTH)
 
 
+async def test_what_is_held_is_known(line: Line) -> None:
+    assert line.wallet.held == 0
+    await line.lend()
+    held = line.wallet.held
+    assert held > 0
+    line.wallet.take(ACCOUNT, "now", 1000)
+    assert line.wallet.held == held - 1000
+    line.wallet.drain()
+    assert line.wallet.held == 0
+
+
 async def test_standings_are_those_of_a_single_bucket(line: Line) -> None:
     """What the worker holds counts as remaining; leases are invisible to the client."""
     for number in range(30):

@@ -240,6 +240,15 @@ async def test_the_stores_state_falls_with_control(office: Office) -> None:
     assert office.desk.store == StoreState(False, 0.5, 2)
 
 
+async def test_a_control_that_says_nothing_stores_nothing(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = await office.control()
+    await control.call(StoreState(True, 0.5, 2))
+    monkeypatch.setattr("gateway.supervisor.desk._SILENT", 0.0)
+    first, second = office.desk.store, office.desk.store
+    assert (first.up, first.lost) == (False, 2)
+    assert 0.5 < first.lag < second.lag
+
+
 async def test_the_dead_are_unsettled_until_their_journal_is_stored(office: Office) -> None:
     worker = await office.peer("w1")
     period = (await worker.call(ASK)).period
