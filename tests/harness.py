@@ -83,6 +83,7 @@ class Gateway:
         self.folder = folder
         self.state = folder / "var"
         self.file = folder / "gateway.yaml"
+        self.database = ""  # the URL, where it is a PostgreSQL
         self._proxy, self._status_port = (f"127.0.0.1:{port}" for port in _free_ports(2))
         self._log = folder / "log.txt"
         self.write(document)
@@ -100,6 +101,7 @@ class Gateway:
             listen = {**own, **document.get("listen", {})}
             state = {"directory": str(self.state), **document.get("state", {})}
             document = {**document, "state": state, "listen": listen}
+            self.database = state.get("database", "")
             document = yaml.safe_dump(document, sort_keys=False)
         self.file.write_text(document)
 
@@ -190,13 +192,22 @@ class Gateway:
             lines = answer.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
-    def query(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """Ask the store, whether the gateway runs or not."""
+    def query(self, sql: str, *values: Any) -> list[Any]:
+        """Ask the store, whether the gateway runs or not. Rows go by names; values stand as `?`, in PostgreSQL too."""
+        if self.database:
+            return self._query_postgres(sql, values)
         with contextlib.closing(sqlite3.connect(f"file:{store_file(str(self.state))}?mode=ro", uri=True)) as store:
             store.row_factory = sqlite3.Row
             return store.execute(sql, values).fetchall()
 
-    def rows(self) -> list[sqlite3.Row]:
+    def _query_postgres(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
+        import psycopg
+        from psycopg.rows import dict_row
+
+        with psycopg.connect(self.database, row_factory=dict_row) as store:
+            return store.execute(sql.replace("?", "%s"), values).fetchall()  # type: ignore[call-overload,no-any-return]
+
+    def rows(self) -> list[Any]:
         return self.query("SELECT * FROM requests")
 
     # --- what can be done to it

@@ -20,6 +20,7 @@ from gateway.link import Done, Link, LinkClosed, Settled, StoreState
 
 _POLL = 0.15  # seconds between two looks at journals where nothing is new
 _RETRY = 1.0  # seconds until a failing store is tried again
+_STANDSTILL = 5.0  # seconds that one piece of each journal may take
 _QUIET = 10.0  # seconds between two log lines about a failing store
 
 _log = logging.getLogger("tollkeeper.control")
@@ -39,6 +40,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._draining = False
         self._up = True
+        self._asked: float | None = None  # since when the store has been at work on something
         self._caught_up = time.monotonic()
         self._complained = -_QUIET
 
@@ -74,9 +76,11 @@ class Follower:
         self._wake.set()
 
     def state(self) -> StoreState:
-        """How the store does; an idle pass of the loop is no lag."""
-        lag = time.monotonic() - self._caught_up
-        return StoreState(self._up, lag if lag > 2 * _POLL else 0.0, self._ingest.lost)
+        """How the store does; an idle pass of the loop is no lag. A database that stands still does not say so."""
+        now = time.monotonic()
+        stands_still = self._asked is not None and now - self._asked > _STANDSTILL
+        lag = now - self._caught_up
+        return StoreState(self._up and not stands_still, lag if lag > 2 * _POLL else 0.0, self._ingest.lost)
 
     def close(self) -> None:
         """Wait for the thread and let the journals go."""
@@ -84,7 +88,11 @@ class Follower:
         self._ingest.close()
 
     async def _take(self) -> bool:
-        busy = await self.call(self._ingest.step)
+        self._asked = time.monotonic()
+        try:
+            busy = await self.call(self._ingest.step)
+        finally:
+            self._asked = None
         for writer in self._ingest.sealed():
             totals = await self.call(self._settlement.totals, writer)
             if self.fleet is not None and not await self.fleet.settle(writer, totals or ()):
