@@ -39,7 +39,7 @@ def main() -> NoReturn:
     _signal_group(engine, signal.SIGKILL)  # whatever the engine left behind
     code = os.waitstatus_to_exitcode(status)
     _tell(report, f"exit {code}" if code >= 0 else f"signal {-code}")
-    sys.exit(code if code >= 0 else 128 - code)
+    os._exit(code if code >= 0 else 128 - code)  # at once: somebody waits for its memory
 
 
 def _start(command: list[str], report: int) -> int:
