@@ -109,8 +109,11 @@ class Launch(msgspec.Struct, frozen=True):
     `environment` is added to the supervisor's small allow-list; `ready` is the path whose 2xx answer means "model
     loaded"; `alive` is a path that the engine answers even while it is busy. `trial` is for engines that listen
     without a model: JSON to POST to `ready`, a request that is answered once the model is loaded, and refused if it
-    never will be. `key_variable` is where the engine reads the key that it shall ask of all who come; empty for one
-    that asks for none. Each start has a key of its own, which nobody else on the machine knows.
+    never will be. `sample` is for engines that compute by themselves: JSON to POST to /v1/completions, the smallest
+    piece of work. One that uses no processor though requests wait for it must answer that, or is ended.
+
+    `key_variable` is where the engine reads the key that it shall ask of all who come; empty for one that asks for
+    none. Each start has a key of its own, which nobody else on the machine knows.
     """
 
     argv: tuple[str, ...]
@@ -118,6 +121,7 @@ class Launch(msgspec.Struct, frozen=True):
     ready: str = "/health"
     alive: str = "/health"
     trial: str = ""
+    sample: str = ""
     key_variable: str = ""
 
 

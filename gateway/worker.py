@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ class Worker:
                 sock, is_shared = socket.socket(fileno=descriptor), self._config.workers != 1
                 self._server.listen(sock, tls, is_shared, listener.proxy_protocol)
 
-    def _receive(self, message: Any) -> Awaitable[Any] | None:
+    def _receive(self, message: Any) -> Any:
         match message:
             case Listen():
                 self._listen()
@@ -152,6 +151,8 @@ class Worker:
                 self._directory.forget(message.digests)
             case Recount():
                 self._authority.recount()
+            case Command("silence", {"load": load}):
+                return self._places.measure_silence(load)
             case Command("explain"):
                 return self._explainer.answer(message)
         return None
@@ -200,8 +201,7 @@ class Worker:
         self._carriage.break_off()
         self._server.dismiss()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE):
-                await self._server.wait_idle()
+            await asyncio.wait_for(self._server.wait_idle(), _GOODBYE)
         self._end.set()
 
     async def _stop(self) -> None:
@@ -210,9 +210,7 @@ class Worker:
             await asyncio.sleep(_STEP)
             if self._carriage.is_idle:
                 break
-        await self._explainer.stop()
-        for plugin in self._assembly.plugins:
-            await plugin.stop()
+        await asyncio.gather(self._explainer.stop(), *[plugin.stop() for plugin in self._assembly.plugins])
         self._authority.close()
         self._journal.close()
         self._pool.close()

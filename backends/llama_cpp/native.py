@@ -6,7 +6,7 @@
 import shutil
 import sysconfig
 
-from backends.llama_cpp.settings import Settings
+from backends.llama_cpp.settings import SAMPLE, Settings
 from gateway.backend import Launch
 
 STOP_TIMEOUT = 2.0  # it never ends on SIGTERM while a request runs; those were waited for before
@@ -33,4 +33,4 @@ def describe(program: str, name: str, settings: Settings, port: int) -> Launch:
     given = {flag: str(value) for flag, value in arguments.items() if value is not None}
     flags = ["--no-webui", "--offline", "--no-slots", *(["--embeddings"] if settings.embedding else [])]
     argv = (program, *(part for pair in given.items() for part in pair), *flags)
-    return Launch(argv, key_variable="LLAMA_API_KEY")
+    return Launch(argv, sample=SAMPLE, key_variable="LLAMA_API_KEY")

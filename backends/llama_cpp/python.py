@@ -4,7 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 
-from backends.llama_cpp.settings import Settings
+from backends.llama_cpp.settings import SAMPLE, Settings
 from gateway.backend import Launch
 
 NEEDED = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings")
@@ -31,7 +31,7 @@ def describe(name: str, settings: Settings, port: int) -> Launch:
     # There is no health path, and /v1/models waits for the model; the page of the documentation waits for nothing.
     # The port is not open before the model is loaded.
     argv = (sys.executable, "-P", "-m", "llama_cpp.server", *flags)
-    return Launch(argv, ready="/docs", alive="/docs", key_variable="API_KEY")
+    return Launch(argv, ready="/docs", alive="/docs", sample=SAMPLE, key_variable="API_KEY")
 
 
 def find_missing() -> Iterator[str]:

@@ -6,6 +6,8 @@ import msgspec
 
 from gateway.backend import BaseSettings
 
+SAMPLE = '{"prompt": "a", "max_tokens": 1}'
+
 
 class Settings(BaseSettings, frozen=True):
     model: str  # path of a GGUF file

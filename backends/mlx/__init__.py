@@ -25,6 +25,7 @@ import msgspec
 from gateway.backend import BaseBackend, Launch
 from gateway.model_file import HubSettings
 
+_SAMPLE = '{"prompt": "a", "max_tokens": 1}'
 _USUAL = 8192  # tokens of context, of all requests together, for an estimate
 
 
@@ -53,7 +54,7 @@ class Backend(BaseBackend[Settings]):
             "--decode-concurrency", str(settings.parallel), "--prompt-concurrency", str(settings.parallel),
         )  # fmt: skip
         # /health says 200 before the model is loaded, and 503 once it could not be: the process stays in either case
-        return Launch(argv, settings.environment(), ready="/v1/completions", trial='{"prompt": "a", "max_tokens": 1}')
+        return Launch(argv, settings.environment(), ready="/v1/completions", trial=_SAMPLE, sample=_SAMPLE)
 
     def model_name(self, model: str) -> str:
         """It would load what any other name says; this one stands for the model that it was started with."""

@@ -9,7 +9,8 @@ from gateway.engines.listener import find_foreigner
 from gateway.engines.outfit import Outfit
 from gateway.engines.ration import measure
 from gateway.engines.run import Run
-from gateway.engines.states import Answered, Condemned, Event, Missed, State, Unusable
+from gateway.engines.states import Answered, Condemned, Doubted, Event, Missed, State, Unusable
+from gateway.engines.stillness import QUIET, Stillness
 from gateway.tasks import spawn
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _PAUSE = 3.0  # seconds between two probes of an engine that is ready
 _SUSPECT_PAUSE = 1.0
 _STARTING_PAUSE = (0.02, 0.05)  # the first, the longest: so late at most is a request that waits for the start
 _PATIENCE = 4.0  # seconds that a probe waits for its answer
+_SAMPLE, _SAMPLE_PATIENCE = "/v1/completions", 10.0  # where work is asked for, and how long it is waited for
 
 
 class Prober:
@@ -27,17 +29,17 @@ class Prober:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, url: str, headers: Mapping[str, str], body: str = "") -> int:
+    async def ask(self, url: str, headers: Mapping[str, str], body: str = "", patience: float = 0.0) -> int:
         """The status that GET of `url`, or POST of the JSON `body`, is answered with; 0 for no answer in time."""
         import aiohttp
 
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(_PATIENCE)
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True), timeout=timeout)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        timeout = aiohttp.ClientTimeout(patience or _PATIENCE)
         method, sent = ("POST", {**headers, "Content-Type": "application/json"}) if body else ("GET", headers)
         try:
             async with self._session.request(
-                method, url, headers=sent, data=body or None, allow_redirects=False
+                method, url, headers=sent, data=body or None, allow_redirects=False, timeout=timeout
             ) as answer:
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):
@@ -51,9 +53,12 @@ class Prober:
 class Watch:
     """Watches one run of an engine. `memory` is the bytes that its processes may hold together, 0 for no bound."""
 
-    def __init__(self, run: Run, outfit: Outfit, prober: Prober, effort: Effort, memory: int = 0) -> None:
+    def __init__(
+        self, run: Run, outfit: Outfit, prober: Prober, effort: Effort, stillness: Stillness, memory: int = 0
+    ) -> None:
         self._run = run
         self._effort = effort
+        self._stillness = stillness
         self._plan = outfit.launch
         self._headers = outfit.headers
         self._memory = memory
@@ -75,7 +80,22 @@ class Watch:
                 asking.cancel()
             elif event := asking.result():
                 tell(event)
+                if self._plan.sample and isinstance(event, Answered) and state().serves:
+                    await self._look_for_work(tell)
             await asyncio.wait([over], timeout=_pause(state(), loop.time() - started))
+
+    async def _look_for_work(self, tell: Callable[[Event], None]) -> None:
+        """Have an engine that seems to do nothing show that it can."""
+        if not await self._stillness.is_seen():
+            return
+        reason = f"used no processor for {QUIET:g} s, though requests wait for it"
+        tell(Doubted(reason))
+        url = f"http://127.0.0.1:{self._run.port}{_SAMPLE}"
+        if await self._prober.ask(url, self._headers, self._plan.sample, _SAMPLE_PATIENCE):
+            self._stillness.forget()
+            tell(Answered())
+        else:
+            tell(Condemned(f"{reason}, nor for one of ours", "stuck"))
 
     def _find_excess(self) -> Condemned | None:
         held = measure(self._run.pid)

@@ -19,6 +19,7 @@ from gateway.engines.ration import UNBOUND, Ration
 from gateway.engines.run import Run, launch
 from gateway.engines.site import Site
 from gateway.engines.states import Condemned, Condition, Due, Event, Exited, State, Timing, Unwant, Want, next_state
+from gateway.engines.stillness import Silence, Stillness, no_silence
 from gateway.errors import GatewayError
 from gateway.model_file import Trust
 from gateway.tasks import spawn
@@ -47,6 +48,7 @@ class Engine:
         self.trust = Trust()
         self.on_end: Callable[[str], None] = lambda load: None
         self.progressed: Callable[[], float | None] = lambda: None  # when a request was finished; None: it has none
+        self.silence: Silence = no_silence
         self._backend = backend
         self._site = site
         self._on_change = on_change
@@ -238,7 +240,8 @@ class Engine:
             self._ration.apply(run.pid)
         run.over.add_done_callback(lambda over: self._tell(run.exited(), run))
         effort = Effort(run.pid, lambda: self.progressed())
-        watch = Watch(run, outfit, self._site.prober, effort, self._ration.memory)
+        stillness = Stillness(run.pid, lambda: self.progressed(), lambda: self.silence())
+        watch = Watch(run, outfit, self._site.prober, effort, stillness, self._ration.memory)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
 
     def _tell(self, event: Event, run: Run | None) -> None:

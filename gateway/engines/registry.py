@@ -17,6 +17,7 @@ from gateway.engines.process import Engine
 from gateway.engines.queue import Taken
 from gateway.engines.refusal import tell
 from gateway.engines.residency import Demand
+from gateway.engines.silence import Ask, ask_nobody, measure_silence
 from gateway.engines.site import Site
 from gateway.engines.slots import Slots
 from gateway.engines.view import describe, describe_life
@@ -46,6 +47,7 @@ class Engines:
         self._prober = Prober()
         digests = Digests(digests_file(directory))
         self._site = Site(logs, alive, self._leftovers, self._prober, itertools.count(1), digests)
+        self.ask_worker: Ask = ask_nobody
         self._on_change = on_change
         self._lodging = Lodging()
         self._plans: dict[str, Planned] = {}
@@ -207,6 +209,7 @@ class Engines:
         slots = Slots(self._lodging.add(engine, plan.terms), Admission(plan.slots, plan.queue), plan.aftermath)
         engine.on_end, engine.progressed = slots.end_run, slots.progressed
         engine.trust = plan.trust
+        engine.silence = lambda: measure_silence(slots, self.ask_worker)
         return slots
 
     def _adopt(self, slots: Slots, plan: Planned) -> None:

@@ -108,7 +108,7 @@ class Slots:
             is_done = await outlast(run, self.aftermath.grace)
             if not is_done and self.aftermath.restarts and self._lingering >= self._loads.keys():
                 _log.warning("engine %s goes on for nobody and is started again", self.engine.name)
-                run.kill()
+                self.engine.condemn("went on for a client who had left", "abandoned")
                 await run.over
         self._lingering.discard(ticket)
         self._leave(ticket, used)
@@ -116,6 +116,10 @@ class Slots:
     def progressed(self) -> float | None:
         """When a request was last finished that the engine had answered; None while there are none."""
         return self._progressed if self._loads else None
+
+    def writers(self) -> set[str]:
+        """Those whose requests have a slot."""
+        return {ticket.writer for ticket in self._loads}
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""

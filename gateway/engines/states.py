@@ -95,6 +95,12 @@ class Unusable(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Doubted(msgspec.Struct, frozen=True):
+    """The engine answers, but does nothing for those who wait for it."""
+
+    reason: str
+
+
 class Condemned(msgspec.Struct, frozen=True):
     """The engine must go, and has no chance to finish."""
 
@@ -114,7 +120,7 @@ class Due(msgspec.Struct, frozen=True):
     """The moment `until` has come."""
 
 
-Event = Want | Unwant | Answered | Missed | Unusable | Condemned | Exited | Due
+Event = Want | Unwant | Answered | Missed | Unusable | Doubted | Condemned | Exited | Due
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -144,6 +150,8 @@ def next_state(now: Condition, event: Event, time: float, timing: Timing) -> Con
             return _miss(now, time, timing)
         case Unusable(reason), State.STARTING:
             return _stop(now, reason, time, timing, "slow")
+        case Doubted(reason), State.READY:
+            return msgspec.structs.replace(now, state=State.SUSPECT, since=time, reason=reason)
         case Condemned(reason, cause), State.STARTING | State.READY | State.SUSPECT:
             return _stop(now, reason, time, timing, cause, kill=True)
         case Exited(), _ if now.state.runs:

@@ -181,6 +181,13 @@ class UpstreamConnection(AnswerReader):
         if not self.complete:
             self.deadline = self._soon(self.idle_timeout if self._body_begun else self.first_byte_timeout)
 
+    def waited(self) -> float:
+        """Seconds without a byte of an answer that has been asked for and would be read; 0 for any other."""
+        if self.complete or self._paused or self._is_sending or self._parts or self.deadline >= self.total_deadline:
+            return 0.0
+        patience = self.idle_timeout if self._body_begun else self.first_byte_timeout
+        return max(0.0, patience - (self.deadline - self._loop.time()))
+
     # --- between exchanges
 
     def rest(self) -> None:

@@ -71,6 +71,7 @@ class Passage:
             self.candidate = None
         if self.slotted:
             self.slotted = False
+            self._places.guests.discard(self)
             works_on = self.target.backend.generates_after_leave and not self.exchange.stream
             lingers = works_on and connection is not None and not done
             self._places.release(self.exchange, self.target.name, progress=done, lingers=lingers)
@@ -158,15 +159,14 @@ class Forwarder:
             credential = exchange.credential
             who = credential.consumer if credential is not None else exchange.peer
             good, candidate.good = candidate.good, 0
-            was_asked = was_asked and not exchange.first_byte
-            seen = Observation(
-                passage.target.name, passage.url, False, blame.value, who, good, passage.is_trial, was_asked
-            )
+            name, was_asked = passage.target.name, was_asked and not exchange.first_byte
+            seen = Observation(name, passage.url, False, blame.value, who, good, passage.is_trial, was_asked)
             self._places.report(seen)
 
     async def _take_slot(self, passage: Passage, route: Route) -> None:
         self._places.check_body(passage.exchange, passage.target.name, self._now())
         passage.slotted = True
+        self._places.guests.add(passage)
         slot = await self._places.acquire(passage.exchange, passage.target.name, route)
         passage.url, passage.load = slot.url, slot.load
         passage.target.learn_key(slot.url, slot.key)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
@@ -38,6 +38,13 @@ def _digest(exchange: Exchange, backend: str) -> bytes:
     return blake2b(forwarded_body(exchange), digest_size=16, key=backend.encode()[:64]).digest()
 
 
+class Guest(Protocol):
+    """A request that has a slot of an engine, or waits for one."""
+
+    load: str
+    connection: UpstreamConnection | None
+
+
 class Places:
     """One worker's view. `down` is replaced whole by the supervisor's push. `board`: where waits are counted."""
 
@@ -52,6 +59,7 @@ class Places:
         self.trials: dict[str, tuple[str, ...]] = {}
         self._waits: dict[str, float] = {}  # monotonic seconds at which an endpoint can be asked again
         self._poison: dict[bytes, float] = {}  # monotonic seconds until which a body is refused
+        self.guests: set[Guest] = set()
 
     def inform(self, states: EndpointStates, now: float) -> None:
         """Take in what the supervisor says of the endpoints."""
@@ -152,6 +160,11 @@ class Places:
     def release(self, exchange: Exchange, backend: str, *, progress: bool, lingers: bool = False) -> None:
         """Give the slot back. `progress`: the engine finished, or was seen to work. `lingers`: it works for nobody."""
         self._link.tell(Release(backend, exchange.id, progress, count_tokens(exchange, progress), lingers))
+
+    def measure_silence(self, load: str) -> Done:
+        """Seconds for which every request at that run of an engine has been waiting for it; None: there are none."""
+        connections = [guest.connection for guest in self.guests if guest.load == load]
+        return Done(min((there.waited() if there is not None else 0.0 for there in connections), default=None))
 
     async def find_death(self, backend: str, load: str, kind: str, exchange: Exchange | None = None) -> str:
         """How that run of the engine has ended, as a failure of this `kind` may tell: `signal 9`; empty if it lives.

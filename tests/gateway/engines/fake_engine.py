@@ -1,6 +1,7 @@
 """A model server that misbehaves on request: answers every request with 200, one after the other. Stdlib only."""
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("--needs", help="a file without which it exits with 3 before it is ready")
     parser.add_argument("--kill-itself", action="store_true", help="before it is ready, as a lack of memory would")
     parser.add_argument("--warm", default="/", help="a file without which it listens and answers 503")
+    parser.add_argument("--hang", default="-", help="POST to a path that begins so is never answered; others are")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--fork-child", action="store_true")
     parser.add_argument("--allocate", type=int, default=0, help="bytes that it and its child each take and use")
@@ -48,14 +50,19 @@ def main() -> None:
 def serve(options: argparse.Namespace) -> None:
     listener = socket.create_server((options.address, options.port))
     listener.settimeout(options.exit_after)
+    kept: list[contextlib.ExitStack] = []
     ends = None if options.exit_after is None else time.monotonic() + options.exit_after
     while ends is None or time.monotonic() < ends:
         try:
             connection, _ = listener.accept()
         except TimeoutError:
             break
-        with connection:
-            if asked := connection.recv(65536):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
+            asked = connection.recv(65536)
+            if asked.startswith(b"POST " + options.hang.encode()):
+                kept.append(stack.pop_all())
+            elif asked:
                 status = answer(asked, os.path.exists(options.warm), options.no_model)
                 connection.sendall(b"HTTP/1.1 %b\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok" % status)
     sys.exit(7)

@@ -222,3 +222,35 @@ async def test_a_cancelled_wait_leaves_nothing_behind(site: Site) -> None:
     await asyncio.sleep(0.02)
     connection.abort()
     await eventually(lambda: not site.pools[0].open)
+
+
+async def test_how_long_an_answer_is_awaited(site: Site) -> None:
+    """Counted from the request, and anew from each byte; not while it is our side that does not read."""
+    held = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await held.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+        await reader.read()
+
+    connection = await site.connect(await site.upstream(script))
+    assert connection.waited() == 0, "nothing was asked for"
+    connection.first_byte_timeout, connection.idle_timeout = 60.0, 30.0
+    connection.send(GET)
+    await asyncio.sleep(0.2)
+    first = connection.waited()
+    assert 0.15 < first < 10
+    held.set()
+    await connection.response()
+    await eventually(lambda: connection.body() == b"o")
+    before = connection.waited()
+    await asyncio.sleep(0.1)
+    assert connection.waited() >= before + 0.08
+    connection.pause()
+    assert connection.waited() == 0
+    connection.resume()
+    assert connection.waited() < 1
+    connection.total_deadline = connection.deadline
+    assert connection.waited() == 0, "the time of the whole is nearly over: nobody can tell"
+    connection.abort()

@@ -214,3 +214,19 @@ async def test_what_has_no_body_is_not_blamed(supervisor: Supervisor, places: Pl
     made.body = made.fields = None
     assert await places.find_death("qwen", "run-1", "reset", made)
     assert supervisor.told == []
+
+
+class Waiting:
+    """A request at an engine, as a worker knows it."""
+
+    def __init__(self, load: str, seconds: float | None) -> None:
+        self.load = load
+        self.connection: Any = None if seconds is None else SimpleNamespace(waited=lambda: seconds)
+
+
+async def test_how_long_an_engine_has_been_silent(places: Places) -> None:
+    assert places.measure_silence("run-1") == Done(None)
+    places.guests.update([Waiting("run-1", 40.0), Waiting("run-1", 31.0), Waiting("run-2", 5.0)])
+    assert (places.measure_silence("run-1"), places.measure_silence("run-2")) == (Done(31.0), Done(5.0))
+    places.guests.add(Waiting("run-1", None))
+    assert places.measure_silence("run-1") == Done(0.0), "one is just being connected"
