@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.http.client import UpstreamConnection
 from gateway.link import (
     Acquire,
     Command,
