@@ -113,7 +113,7 @@ class Head(Protocol):
 
 
 Reserved = tuple[str, str, int]
-"""A month's counter by its quota key, what it counts (units, tokens, money in micro-USD), milli-units reserved of it."""
+"""A month's counter: its quota key, what it counts (units, tokens, money as micro-USD), milli-units reserved of it."""
 
 
 class Exchange:

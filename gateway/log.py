@@ -6,17 +6,11 @@ what looks like a credential.
 
 import contextlib
 import logging
-import re
 import sys
 from datetime import UTC, datetime
 
 from gateway.journal import Closed
-
-_SECRETS = (
-    (re.compile(r"tk_(?:([0-9A-Za-z]{12}|demo)_)?[0-9A-Za-z_-]{4,}"), lambda m: f"tk_{m[1]}_…" if m[1] else "tk_…"),
-    (re.compile(r"\b(bearer|basic)\s+[^\s\"',;]+", re.IGNORECASE), lambda m: f"{m[1]} …"),
-    (re.compile(r"\bsk-[0-9A-Za-z_-]{8,}"), lambda m: "sk-…"),
-)
+from gateway.redaction import SECRETS
 
 
 def set_up(process: str) -> None:
@@ -58,15 +52,23 @@ def request_line(closed: Closed) -> str:
         "tier": opened.tier,
         "method": opened.method,
         "path": opened.path,
+        "operation": opened.operation,
         "model": opened.model,
         "backend": opened.backend,
+        "provider": opened.provider,
         "status": str(closed.status),
         "error": str(closed.error or ""),
         "outcome": closed.outcome,
         "rule": closed.rule,
+        "finish": closed.finish,
         "tokens": f"{closed.tokens_in}+{closed.tokens_out}" if closed.tokens_source != "none" else "",
         "first_ms": _milliseconds(closed.first_token_us),
         "total_ms": _milliseconds(closed.total_us),
+        "session": opened.session,
+        "user": opened.user,
+        "tags": opened.tags,
+        "trace": opened.trace,
+        "span": opened.span,
     }
     return _join({name: value for name, value in pairs.items() if value})
 
@@ -80,7 +82,7 @@ def print_requests(requests: list[Closed]) -> None:
 
 def redact(text: str) -> str:
     """`text` without what looks like a key or a bearer token; a key's public id stays."""
-    for pattern, replacement in _SECRETS:
+    for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
 

@@ -132,8 +132,13 @@ class Answer:
 
     def close(self, last: bytes, conclude: Callable[[], None]) -> None:
         """Send the last piece and the end; `conclude` is called just before."""
-        exchange, request = self.exchange, self._request
+        exchange, request, reply = self.exchange, self._request, self.exchange.reply
+        assert reply is not None
         last = self.renamed(last)
+        if exchange.content is not None and self.events is not None:
+            exchange.content.hear(last)
+        elif not request.started:
+            reply.body = last
         if self._chain.chunk and last:
             last = run_chunk(self._chain, exchange, last)
         exchange.sent += len(last)
@@ -169,6 +174,8 @@ class Answer:
     def _send(self, data: bytes) -> None:
         exchange = self.exchange
         data = self.renamed(data)
+        if exchange.content is not None and self.events is not None:
+            exchange.content.hear(data)
         if self._chain.chunk:
             data = run_chunk(self._chain, exchange, data)
         now = self._now()

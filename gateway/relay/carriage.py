@@ -104,7 +104,7 @@ class Carriage:
         """An answer that came in one piece, and that no plugin wants to see: most are."""
         connection, reply = passage.connection, exchange.reply
         assert connection is not None and reply is not None
-        body = connection.body()
+        body = reply.body = connection.body()
         exchange.answered = self._now()
         exchange.sent = len(body)
         usage = read_usage(body) if exchange.dialect is not None else None

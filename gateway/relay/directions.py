@@ -10,6 +10,7 @@ from gateway.exchange import Exchange, Head
 from gateway.http.faults import BadRequest
 from gateway.http.head import RequestHead
 from gateway.relay.body import rename_model
+from gateway.relay.content import Transcript
 from gateway.relay.fallback import Detour
 from gateway.relay.fitting import fit_fields
 from gateway.relay.registry import Registry
@@ -41,6 +42,8 @@ class Directions(msgspec.Struct, frozen=True):
         exchange.cost = route.costs.get(exchange.method, route.cost) if route.costs else route.cost
         exchange.permission, exchange.projects = route.permission, route.projects
         exchange.dialect = route.dialect_of(exchange.path)
+        if route.content is not None:
+            exchange.content = Transcript(route.content)
         return route, None if found is not None else allowed
 
     def _find_preflighted(self, exchange: Exchange) -> Route | None:

@@ -13,6 +13,7 @@ from gateway.http.request import Request
 from gateway.relay.carriage import Carriage
 from gateway.relay.chain import run_access, run_chunk, run_response
 from gateway.relay.dialect.envelope import error_body, error_event
+from gateway.relay.dialect.finish import find_finish
 from gateway.relay.dialect.tokens import estimate
 from gateway.relay.directions import Directions, explain_fault, no_route, open_exchange
 from gateway.relay.fallback import Diverted
@@ -137,10 +138,14 @@ class Relay:
         if isinstance(reply.body, bytes):
             body = run_chunk(route.chain, exchange, reply.body)
             exchange.sent = len(body)
+            if exchange.dialect is not None and reply.status < 400:
+                exchange.finish = find_finish(exchange.dialect, reply.body)
             self._conclude(exchange)
             request.respond(reply.status, reply.headers, body, lines)
             return
         async for piece in reply.body:
+            if exchange.content is not None:
+                exchange.content.hear(piece)
             data = run_chunk(route.chain, exchange, piece)
             if not request.started:
                 request.begin(reply.status, reply.headers, None, lines)

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.exchange import Exchange, Reply
 from gateway.relay.chain import Chain
+from gateway.relay.content import Keeping
 from gateway.relay.dialect.kind import Dialect, find_dialect
 from gateway.relay.target import Target
 
@@ -18,6 +19,7 @@ class Route(msgspec.Struct, frozen=True):
 
     `cost` is milli-units, `body` bytes, times are seconds. `strip` is a prefix taken off before the path goes on.
     `dialect` is None where bytes are nobody's business; `is_mixed`: each request's own path names its dialect.
+    `content` is how much of prompts and answers is kept, None for nothing.
     """
 
     path: str
@@ -39,6 +41,7 @@ class Route(msgspec.Struct, frozen=True):
     early_comments: float = 0.0  # seconds between two, while a stream waits for its model; 0: none
     dialect: Dialect | None = None
     is_mixed: bool = False
+    content: Keeping | None = None
 
     def dialect_of(self, path: str) -> Dialect | None:
         """The dialect of a request for `path`."""

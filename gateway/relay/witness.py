@@ -76,6 +76,8 @@ class Witness:
             int((now - received) * 1e6),
             exchange.money, exchange.cache, _kept(exchange), exchange.finish,
         )  # fmt: skip
+        if exchange.content is not None and (content := exchange.content.record(exchange)) is not None:
+            self._write(content)
         self._write(record)
         self._tally.close(exchange, now, first, overhead)
 

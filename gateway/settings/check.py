@@ -12,8 +12,8 @@ from gateway.settings.rules.admin import check_admin
 from gateway.settings.rules.content import check_content
 from gateway.settings.rules.costs import check_costs
 from gateway.settings.rules.credentials import check_credentials
-from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
 from gateway.settings.rules.database import check_database
+from gateway.settings.rules.exposure import check_exposure, find_literal_secrets
 from gateway.settings.rules.fleet import check_fleet
 from gateway.settings.rules.limits import check_limits
 from gateway.settings.rules.machine import check_machine

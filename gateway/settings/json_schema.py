@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from gateway.loader import Kind, find_settings, known_names
-from gateway.settings.schema import Backend, Config, Fallback, Listen, Listener, Model
+from gateway.settings.schema import Backend, Config, Content, Fallback, Listen, Listener, Model, Route
 from gateway.settings.units import Budget, Bytes, Pause, Rate, Seconds
 
 Schema = dict[str, Any]
@@ -107,6 +107,9 @@ def _allow_short_forms(definitions: dict[str, Schema]) -> None:
     names = {"type": "array", "items": {"type": "string"}}
     definitions[Model.__name__]["properties"]["fallback"] = {
         "anyOf": [{"$ref": f"#/$defs/{Fallback.__name__}"}, {"type": "string"}, names]
+    }
+    definitions[Route.__name__]["properties"]["content"] = {
+        "anyOf": [{"$ref": f"#/$defs/{Content.__name__}"}, {"type": "boolean"}]
     }
     engines = _parts("backend", definitions)
     definitions[Backend.__name__]["properties"] |= engines

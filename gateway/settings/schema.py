@@ -21,6 +21,7 @@ from gateway.settings.site import Listener as Listener
 from gateway.settings.site import Log as Log
 from gateway.settings.site import State as State
 from gateway.settings.site import Timeouts as Timeouts
+from gateway.settings.site import Trace as Trace
 from gateway.settings.site import Webhook as Webhook
 from gateway.settings.units import Budget, Bytes, Pause, Rate, Seconds, Secret
 
@@ -167,6 +168,14 @@ class Model(Section, frozen=True):
     pin: bool = False  # its engine, once loaded, is never unloaded for another or for being idle
 
 
+class Content(Section, frozen=True):
+    """How much of prompts and answers is kept with their traces, redacted."""
+
+    input: Bytes = Bytes(4000)
+    output: Bytes = Bytes(16_000)
+    redact: tuple[str, ...] = ()  # beside what `trace.redact` names
+
+
 class Route(Section, frozen=True):
     """A path and where it leads. `path` is exact, or a prefix when it ends in `/*`."""
 
@@ -185,6 +194,7 @@ class Route(Section, frozen=True):
         "auto", "chat", "completions", "responses", "messages", "embeddings", "rerank", "audio", "images", "plain"
     ] = "auto"  # of the API; auto: by the end of the path for models, plain (bytes as they come) for a backend
     body: Bytes | None = None
+    content: Content | None = None  # default: nothing of prompts and answers is kept
     retry: bool = False  # a request that may have been processed may be sent again (only before the first byte)
     first_byte: Seconds | None = None
     idle: Seconds | None = None
@@ -201,6 +211,7 @@ class Config(Section, frozen=True):
     state: State = State()
     log: Log = Log()
     headers: Headers = Headers()
+    trace: Trace = Trace()
     demo: bool = False  # make a consumer and a key per tier; loopback only
     tiers: dict[str, Tier] = {}
     roles: dict[str, Role] = {}

@@ -6,6 +6,7 @@
 | `{address, cert, key}` | `certificates: [{cert, key}]` |
 | `qwen: {llama_cpp: {...}, slots: 2}` | `qwen: {engine: [llama_cpp, {...}], slots: 2}` |
 | `- key_auth`, `- key_auth:` | `- key_auth: {}` |
+| `content: true` | `content: {}` |
 | `fallback: other`, or a list | `fallback: {to: [other]}` |
 | an empty section (`tiers:`) | the section left out |
 """
@@ -94,6 +95,10 @@ def _entries(raw: list[Any], path: str, problems: list[Problem]) -> Iterator[Any
 
 
 def _route(raw: Any, path: str, problems: list[Problem]) -> Any:
-    if isinstance(raw, dict) and raw.get("plugins") is not None:
-        return {**raw, "plugins": _plugins(raw["plugins"], join(path, "plugins"), problems)}
+    if not isinstance(raw, dict):
+        return raw
+    if raw.get("plugins") is not None:
+        raw = {**raw, "plugins": _plugins(raw["plugins"], join(path, "plugins"), problems)}
+    if isinstance(raw.get("content"), bool):
+        raw = {**raw, "content": {} if raw["content"] else None}
     return raw

@@ -17,7 +17,8 @@ class Dialect(msgspec.Struct, frozen=True):
     `asks_usage`: a stream tells usage only if `stream_options` asks for it. `ends`: the types of the events that end a
     stream; none: its events have no types, and `[DONE]` ends it. `is_text`: tokens of an answer are guessed where
     nobody tells them. `is_media`: answers may be long and binary, so that only JSON is held. `takes_forms`: bodies may
-    be multipart. `shape`: how errors look, whole and inside a stream.
+    be multipart. `shape`: how errors look, whole and inside a stream. `converses`: what is
+    asked is a conversation, whose end matters most.
     """
 
     name: str
@@ -27,14 +28,16 @@ class Dialect(msgspec.Struct, frozen=True):
     is_media: bool = False
     takes_forms: bool = False
     shape: Shape = "openai"
+    converses: bool = False
 
 
-CHAT = Dialect("chat", asks_usage=True)
+CHAT = Dialect("chat", asks_usage=True, converses=True)
 COMPLETIONS = Dialect("completions", asks_usage=True)
 RESPONSES = Dialect(
-    "responses", ends=frozenset(("response.completed", "response.incomplete", "response.failed")), shape="responses"
-)
-MESSAGES = Dialect("messages", ends=frozenset(("message_stop",)), shape="anthropic")
+    "responses", ends=frozenset(("response.completed", "response.incomplete", "response.failed")), shape="responses",
+    converses=True,
+)  # fmt: skip
+MESSAGES = Dialect("messages", ends=frozenset(("message_stop",)), shape="anthropic", converses=True)
 EMBEDDINGS = Dialect("embeddings", is_text=False)
 RERANK = Dialect("rerank", is_text=False)
 AUDIO = Dialect(

@@ -24,7 +24,7 @@ def refuse(connection: Connection, number: int, message: str) -> bytes:
     return b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
-async def eventually(condition: Callable[[], object], within: float = 2.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
     """Fails unless `condition` becomes true in time."""
     end = time.monotonic() + within
     while not condition():

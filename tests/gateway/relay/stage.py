@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.http.server import HttpServer, ServerLimits
-from gateway.journal import Closed, Journal, Opened, Progress, Record
+from gateway.journal import Closed, Journal, Record
 from gateway.ledger.clock import Clock as LedgerClock
 from gateway.ledger.embedded import EmbeddedLedger
 from gateway.ledger.lease import Wallet
@@ -198,7 +198,7 @@ class Stage:
 
     def records(self) -> list[Record]:
         lines = (self.folder / "journal" / "w.0.jsonl").read_bytes().splitlines()
-        decoder = msgspec.json.Decoder(Opened | Progress | Closed)
+        decoder = msgspec.json.Decoder(Record)
         return [decoder.decode(line) for line in lines]
 
     def closed(self) -> list[Closed]:
