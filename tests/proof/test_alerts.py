@@ -30,21 +30,21 @@ Ask = Callable[[Client], object]
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """256 MB at `folder`."""
+def small_disk(folder: Path) -> Iterator[bool]:
+    """256 MB at `folder`; false where we may not mount one."""
     folder.mkdir(mode=0o700)
     command = ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0700", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root can mount a disk that may be filled")
+    is_mounted = subprocess.run(command, capture_output=True).returncode == 0
     try:
-        yield
+        yield is_mounted
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        if is_mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_each_alert_fires_of_its_fault_and_health_is_silent(tmp_path: Path) -> None:
     fired: set[str] = set()
-    with small_disk(tmp_path / "var"), watched_gateway(tmp_path) as scene:
+    with small_disk(tmp_path / "var") as is_mounted, watched_gateway(tmp_path) as scene:
         stay_healthy(scene)
         for fault in (
             renew_no_certificate, use_a_month, refuse_many, idle_within, crash_an_engine, load_what_is_broken,
@@ -52,11 +52,13 @@ def test_each_alert_fires_of_its_fault_and_health_is_silent(tmp_path: Path) -> N
             kill_workers_without_issuer, lose_redis, fail_requests, lose_the_upstream, refuse_a_reload,
             kill_the_gateway,
         ):  # fmt: skip
+            if fault is fill_the_disk and not is_mounted:  # it is everybody's
+                continue
             began = time.monotonic()
             names = fault(scene)
             print(f"{time.monotonic() - began:5.1f} s  {fault.__name__}: {', '.join(sorted(names))}")
             fired |= names
-    assert fired == {alert.name for alert in ALERTS}
+    assert fired == {alert.name for alert in ALERTS if is_mounted or alert.name != "TollkeeperDiskNearlyFull"}
 
 
 def stay_healthy(scene: Scene) -> None:
