@@ -232,7 +232,7 @@ ODD: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def test_no_client_takes_an_engine_from_the_others(gateway: Gateway, client: OpenAI, model: str) -> None:
+def test_s53_no_client_takes_an_engine_from_the_others(gateway: Gateway, client: OpenAI, model: str) -> None:
     """Bodies that one or another of them answers with 500, or dies of: nothing is restarted, nothing is left out."""
     before = gateway.status()["engines"][model]["pid"]
     for body in ODD * 2:

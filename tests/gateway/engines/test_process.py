@@ -249,13 +249,13 @@ def _listen(squatter: socket.socket, asked: list[bytes]) -> None:
         pass
 
 
-async def test_engine_on_every_address_is_refused(start: Start) -> None:
+async def test_s48_an_engine_on_every_address_is_refused(start: Start) -> None:
     engine = start("--address=0.0.0.0")
     await eventually(lambda: engine.condition.state is State.BACKOFF)
     assert "of every address" in engine.condition.reason
 
 
-async def test_knows_only_what_is_allowed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_s46_s51_it_knows_only_what_is_allowed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROVIDER_KEY", "secret")
     secret, other = os.pipe()
     os.set_inheritable(secret, True)

@@ -108,5 +108,5 @@ def test_ids_of_models(text: str) -> None:
     ["", "/a", "../../etc/passwd", "a/../b", "a..b", "-x", "--host=0.0.0.0", "; id", "$(id)", "a b", "a\0", "a\n", "ä",
      "x" * 129, "a//b", "a/", "a/b/c/d/e", "x" * 10_240],
 )  # fmt: skip
-def test_what_can_be_no_id_of_a_model(text: str) -> None:
+def test_s49_what_can_be_no_id_of_a_model(text: str) -> None:
     assert not is_model_id(text)
