@@ -87,6 +87,8 @@ METRICS = (
            "Records that are lost: not written (disk), too much waits (bound), unreadable", ("reason",)),
     Metric("traces_removed_total", "counter", "Traces removed as the file wants it: for their age, or the store's size",
            ("reason",)),
+    Metric("otel_traces_total", "counter", "Traces told to an OpenTelemetry collector; result is sent or dropped",
+           ("result",)),
     Metric("store_bytes", "gauge", "What the trace store takes of its disk"),
     Metric("store_limit_bytes", "gauge", "Beyond it the oldest traces go; 0: no bound"),
     Metric("journal_bytes", "gauge", "What the journals take of the disk: records that wait, and the newest"),

@@ -35,6 +35,7 @@ from gateway.control.lookup import Lookups
 from gateway.control.retention import AGE, SIZE, Retention
 from gateway.control.settlement import Settlement
 from gateway.control.store import open_store
+from gateway.control.telemetry import Telemetry
 from gateway.control.upkeep import Upkeep
 from gateway.control.webhook import Letter, Webhooks
 from gateway.journal import Closed
@@ -93,6 +94,7 @@ class Control:
         self._roller = Roller(store, _unix_microseconds)
         self._thread = ThreadPoolExecutor(1, "command")
         self._fetches = Fetches()
+        self._telemetry = Telemetry(board, _unix_microseconds, instance)
         self._webhooks = Webhooks(store, lambda: self._config.webhooks, _unix_microseconds, owner)
         self._house = House(
             store, _unix_microseconds, lambda: self._config, self._thread, configure.directory, self._command,
@@ -116,10 +118,12 @@ class Control:
             jobs["fleet"] = fleet.run()
         tasks = [spawn(job, name) for name, job in jobs.items()]
         await self._servers.start()
+        self._telemetry.configure(self._config)
         try:
             await self._follower.run()
         finally:
             await self._servers.close()
+            await self._telemetry.close()
             self._house.close()
             self._webhooks.close()
             for task in tasks:
@@ -142,6 +146,7 @@ class Control:
                 return self._command(message)
             case Configure():  # the file was read again
                 self._config = self._directory.consumers.config = _read_config(message)
+                self._telemetry.configure(self._config)
             case Notice():
                 spawn(self._tell(partial(self._webhooks.note, message)), "notice")
             case WriterGone():
@@ -182,6 +187,7 @@ class Control:
 
     def _show_requests(self, requests: list[Closed]) -> None:
         self._house.tail.publish(requests)
+        self._telemetry.take(requests)
         if self._config.log.requests:
             print_requests(requests)
 

@@ -20,6 +20,7 @@ from gateway.settings.rules.machine import check_machine
 from gateway.settings.rules.memory import check_memory
 from gateway.settings.rules.money import check_prices
 from gateway.settings.rules.names import check_names
+from gateway.settings.rules.otel import check_otel
 from gateway.settings.rules.parts import check_parts
 from gateway.settings.rules.paths import check_paths
 from gateway.settings.rules.patterns import check_patterns
@@ -33,7 +34,7 @@ from gateway.settings.schema import Config
 _RULES = (
     check_addresses, check_admin, check_machine, check_names, check_references, check_roles, check_parts, check_paths,
     check_costs, check_limits, check_memory, check_trust,
-    check_prices, check_patterns, check_content, check_exposure, check_fleet, check_redis, check_database,
+    check_prices, check_patterns, check_content, check_otel, check_exposure, check_fleet, check_redis, check_database,
 )  # fmt: skip
 
 

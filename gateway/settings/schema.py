@@ -19,6 +19,7 @@ from gateway.settings.site import Limits as Limits
 from gateway.settings.site import Listen as Listen
 from gateway.settings.site import Listener as Listener
 from gateway.settings.site import Log as Log
+from gateway.settings.site import Otel as Otel
 from gateway.settings.site import State as State
 from gateway.settings.site import Timeouts as Timeouts
 from gateway.settings.site import Trace as Trace
@@ -212,6 +213,7 @@ class Config(Section, frozen=True):
     log: Log = Log()
     headers: Headers = Headers()
     trace: Trace = Trace()
+    otel: Otel | None = None
     demo: bool = False  # make a consumer and a key per tier; loopback only
     tiers: dict[str, Tier] = {}
     roles: dict[str, Role] = {}

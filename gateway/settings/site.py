@@ -91,6 +91,15 @@ class Trace(Section, frozen=True):
     redact: tuple[str, ...] = ("keys", "emails", "cards")  # taken out of every content: presets, regular expressions
 
 
+class Otel(Section, frozen=True):
+    """A collector that is told of every request, over OTLP/HTTP, by control. Contents are never told."""
+
+    endpoint: str  # such as http://localhost:4318; /v1/traces and /v1/metrics lie below it
+    headers: dict[str, Secret] = {}  # such as an API key
+    traces: bool = True
+    metrics: bool = True
+
+
 class Webhook(Section, frozen=True):
     """Where the operator hears of events. Requests are signed with `secret`."""
 
