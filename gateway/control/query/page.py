@@ -11,7 +11,7 @@ from gateway.control.query.condition import Condition
 from gateway.control.query.cursor import Cursor
 from gateway.control.query.fields import FIELDS
 from gateway.control.query.predicate import to_predicate
-from gateway.control.query.sql import to_sql
+from gateway.control.query.sql import find_common, of_scope, to_sql
 from gateway.control.query.view import flatten_open
 from gateway.control.tables import open_requests, requests
 from gateway.journal import Opened
@@ -52,7 +52,9 @@ def find_rows(
 ) -> tuple[Sequence[Any], bool]:
     """At most `limit` rows behind `after`, and whether there are more."""
     open_rows = _find_open(connection, scope, condition) if sort.field == "ts" else []
-    query = select(requests).where(scope.of(requests), to_sql(condition, connection.dialect.name))
+    dialect = connection.dialect.name
+    where = to_sql(condition, dialect, find_common(connection, condition))
+    query = select(requests).where(of_scope(scope, condition, dialect), where)
     column, id = sort.column(), requests.c.id
     if after is not None:
         query = query.where(_behind(column, id, sort.descending, after))

@@ -1,11 +1,27 @@
 """Conditions as SQL. What a caller wrote travels as a parameter, or as words of letters and digits."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, column, false, func, literal_column, not_, or_, select, table, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    column,
+    exists,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    table,
+    true,
+)
 
+from gateway.control.api.scope import Scope
 from gateway.control.query.condition import FAILED, Compare, Condition, Every, Not, Some, Words
 from gateway.control.query.fields import FIELDS, GOOD
 from gateway.control.query.words import Phrase
@@ -14,6 +30,11 @@ from gateway.control.tables import contents, requests
 _index = table("contents_text", column("rowid"))
 # In the very words of the partial index, or the database would not know it again.
 FAILED_TEXT = f"(outcome NOT IN ({', '.join(map(repr, GOOD))}))"
+_COMMON = 1000  # texts
+_NARROW = ("id", "trace_id", "session_id", "user_id")
+_UNINDEXED: Any = SimpleNamespace(
+    c=SimpleNamespace(**{name: literal_column(f"+requests.{name}") for name in ("consumer", "project")})
+)
 _NOTHING: ColumnElement[str] = literal_column("''")
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -23,19 +44,19 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-def to_sql(condition: Condition, dialect: str) -> ColumnElement[bool]:
-    """The condition on rows of `requests`; `dialect` is sqlite or postgresql."""
+def to_sql(condition: Condition, dialect: str, common: Collection[Words] = ()) -> ColumnElement[bool]:
+    """The condition on rows of `requests`; `dialect` is sqlite or postgresql, `common` as `find_common` has it."""
     if condition == FAILED:
         return literal_column(FAILED_TEXT)  # none of the stored is pending
     match condition:
         case Every(parts):
-            return and_(true(), *[to_sql(part, dialect) for part in parts])
+            return and_(true(), *[to_sql(part, dialect, common) for part in parts])
         case Some(parts):
-            return or_(false(), *[to_sql(part, dialect) for part in parts])
+            return or_(false(), *[to_sql(part, dialect, common) for part in parts])
         case Not(part):
-            return not_(to_sql(part, dialect))
+            return not_(to_sql(part, dialect, common))
         case Words(phrases):
-            return requests.c.id.in_(_search(phrases, dialect))
+            return _look_into(phrases) if condition in common else requests.c.id.in_(_search(phrases, dialect))
         case Compare():
             return _compare(condition, dialect)
 
@@ -60,19 +81,79 @@ def _help_planner(condition: Compare, found: ColumnElement[bool]) -> ColumnEleme
     rows, value = requests.c, condition.value
     if "" in (value if condition.op == "in" else (value,)):
         return found
-    if condition.field in ("session_id", "user_id"):
+    if condition.field in ("session_id", "user_id", "project_id"):
         return and_(FIELDS[condition.field].value(rows) != _NOTHING, found)
     if condition.field == "trace_id":  # one that begins with the request has the request's id
         return or_(and_(rows.parent != _NOTHING, found), and_(_COMPARE[condition.op](rows.id, value), found))
     return found
 
 
+def of_scope(scope: Scope, condition: Condition, dialect: str) -> ColumnElement[bool]:
+    """Whose rows. SQLite keeps no statistics: where the condition has a narrower index it is not offered this one."""
+    if dialect == "sqlite" and _is_narrow(condition):
+        return scope.of(_UNINDEXED)
+    mine = scope.of(requests)
+    return and_(requests.c.project != _NOTHING, mine) if scope.project and not scope.everything else mine
+
+
+def find_common(connection: Connection, condition: Condition) -> Collection[Words]:
+    """The searches in it that find so much that SQLite had better look at rows one by one, in their order."""
+    if connection.dialect.name != "sqlite":
+        return ()
+    return [words for words in _list_words(condition) if _count(connection, words) > _COMMON]
+
+
+def _is_narrow(condition: Condition) -> bool:
+    match condition:
+        case Every(parts):
+            return any(map(_is_narrow, parts))
+        case Some((part,)):
+            return _is_narrow(part)
+        case Compare(field, op, value):
+            return field in _NARROW and op in ("eq", "in") and "" not in (value if op == "in" else (value,))
+        case _:
+            return False
+
+
+def _list_words(condition: Condition) -> list[Words]:
+    match condition:
+        case Every(parts) | Some(parts):
+            return [words for part in parts for words in _list_words(part)]
+        case Not(part):
+            return _list_words(part)
+        case Words():
+            return [condition]
+        case _:
+            return []
+
+
+def _count(connection: Connection, words: Words) -> int:
+    """How many texts hold them; no further than need be."""
+    found = select(_index.c.rowid).where(_holds(_match(words.phrases))).limit(_COMMON + 1).subquery()
+    return connection.scalar(select(func.count()).select_from(found)) or 0
+
+
+def _match(phrases: tuple[Phrase, ...]) -> str:
+    return " AND ".join(f'"{" ".join(phrase)}"' for phrase in phrases)
+
+
+def _holds(wanted: str) -> ColumnElement[bool]:
+    return literal_column("contents_text").op("MATCH")(wanted)
+
+
+def _look_into(phrases: tuple[Phrase, ...]) -> ColumnElement[bool]:
+    """Whether the text of the row at hand holds them; of SQLite."""
+    said = contents.alias("said")
+    number: ColumnElement[int] = literal_column("said.number")
+    found = exists().select_from(_index).where(_index.c.rowid == number, _holds(_match(phrases)))
+    return exists().select_from(said).where(said.c.id == requests.c.id, found)
+
+
 def _search(phrases: tuple[Phrase, ...], dialect: str) -> Any:
     """The ids whose texts hold the phrases."""
     found = select(contents.c.id)
     if dialect == "sqlite":
-        wanted = " AND ".join(f'"{" ".join(phrase)}"' for phrase in phrases)
-        numbers = select(_index.c.rowid).where(literal_column("contents_text").op("MATCH")(wanted))
+        numbers = select(_index.c.rowid).where(_holds(_match(phrases)))
         return found.where(literal_column("contents.number").in_(numbers))
     return found.where(*[
         literal_column("contents.words").op("@@")(func.phraseto_tsquery(literal_column("'simple'"), " ".join(phrase)))

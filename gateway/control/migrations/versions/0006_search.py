@@ -10,9 +10,9 @@ down_revision = "0005_replicas"
 
 _INDEXES = (
     ("requests_consumer", ("consumer", "started"), None),
-    ("requests_project", ("project", "started"), None),
-    ("requests_session", ("session",), "session <> ''"),
-    ("requests_user", ("user",), "\"user\" <> ''"),
+    ("requests_project", ("project", "started"), "project <> ''"),
+    ("requests_session", ("session", "started"), "session <> ''"),
+    ("requests_user", ("user", "started"), "\"user\" <> ''"),
     ("requests_trace", ("trace",), "parent <> ''"),
     ("requests_failed", ("started",), "outcome NOT IN ('complete', 'answered', 'answered_free')"),
 )

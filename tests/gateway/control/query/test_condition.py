@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from gateway.control.query import sql
 from gateway.control.query.condition import Condition, Every, Frame, Not, Refusal, Some, Words, compare
 from gateway.control.query.fields import FIELDS
 from gateway.control.query.moment import show_moment
@@ -130,6 +131,20 @@ def test_texts_are_found_by_their_words(any_store: Store) -> None:
         condition = compare("text", "text", text, FRAME)
         assert isinstance(condition, Words)
         assert find(any_store, condition) == {ROWS[number].opened.id for number in found}, text
+
+
+def test_words_of_many_texts_are_looked_for_row_by_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds the same; SQLite is only asked in another way."""
+    store_rows(store, ROWS[:4], TEXTS)
+    monkeypatch.setattr(sql, "_COMMON", 0)
+    for text, found in SEARCHES:
+        words = compare("text", "text", text, FRAME)
+        with store.reading.connect() as connection:
+            common = sql.find_common(connection, Some((Not(words), words)))
+            assert list(common) == ([words, words] if found else [])
+            for condition, expected in ((words, found), (Not(words), {0, 1, 2, 3} - found)):
+                query = select(requests.c.id).where(to_sql(condition, "sqlite", common))
+                assert set(connection.scalars(query)) == {ROWS[number].opened.id for number in expected}, text
 
 
 def test_case_is_nothing_beyond_ascii_where_the_database_knows_letters(store: Store) -> None:
