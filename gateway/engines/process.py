@@ -52,7 +52,7 @@ class Engine:
         self._backend = backend
         self._site = site
         self._on_change = on_change
-        self._ration = ration
+        self.ration = ration
         self._secrets = secrets or {}
         self._events: asyncio.Queue[tuple[Event, Run | None]] = asyncio.Queue()
         self._turned = asyncio.Event()  # set and replaced at each change
@@ -229,7 +229,7 @@ class Engine:
                 raise OSError(wrong)
             plan = self._backend.launch(port)
             assert plan is not None, "only backends that launch something become engines"
-            outfit = equip(plan, self._backend.request_headers(), self._ration, self._secrets)
+            outfit = equip(plan, self._backend.request_headers(), self.ration, self._secrets)
             output = Output(path, secrets=outfit.hidden)
             run = await launch(outfit.launch, load, port, self._site.alive, output, self._site.leftovers)
         except OSError as error:
@@ -237,11 +237,11 @@ class Engine:
             return
         self.run, run.key = run, outfit.key
         if run.pid:
-            self._ration.apply(run.pid)
+            self.ration.apply(run.pid)
         run.over.add_done_callback(lambda over: self._tell(run.exited(), run))
         effort = Effort(run.pid, lambda: self.progressed())
         stillness = Stillness(run.pid, lambda: self.progressed(), lambda: self.silence())
-        watch = Watch(run, outfit, self._site.prober, effort, stillness, self._ration.memory)
+        watch = Watch(run, outfit, self._site.prober, effort, stillness, self.ration.memory)
         spawn(watch.keep(lambda: self.condition.state, lambda event: self._tell(event, run)), f"watch over {load}")
 
     def _tell(self, event: Event, run: Run | None) -> None:

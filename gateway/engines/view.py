@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from gateway.engines.slots import Slots
 from gateway.engines.states import tell_life
 
@@ -10,7 +12,8 @@ _TOLD = ("load_seconds", "in_use", "waiting", "memory", "pinned", "idle", "wait"
 
 def describe(slots: Slots) -> dict[str, Any]:
     """Everything that status and metrics tell; times are seconds."""
-    return slots.engine.describe() | slots.describe() | slots.room.describe()
+    ration = msgspec.to_builtins(slots.engine.ration)  # what the system cannot keep is logged at the start
+    return slots.engine.describe() | slots.describe() | slots.room.describe() | {"ration": ration}
 
 
 def describe_life(slots: Slots) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from gateway.engines.plan import Planned, plan_engines
+from gateway.engines.ration import Ration
 from gateway.engines.registry import Engines
 from gateway.link import Acquire, Failed, Gone, Release, Slot
 from gateway.settings.load import load_text
@@ -32,6 +33,11 @@ async def acquire(engines: Engines, request: str, name: str = "fake") -> Slot:
     answer = await engines.acquire("w", Acquire(name, request, 5, 5))
     assert isinstance(answer, Slot), answer
     return answer
+
+
+async def test_bounds_are_told(engines: Engines) -> None:
+    engines.start({"fake": Planned(make_backend(), 2, 10, ration=Ration(nice=3, memory=10**9, gpus=(0,)))})
+    assert engines.describe()["fake"]["ration"] == {"nice": 3, "cpus": (), "memory": 10**9, "gpus": (0,)}
 
 
 async def test_start_and_describe(engines: Engines) -> None:
