@@ -2,15 +2,10 @@
 
 from typing import Any
 
-import msgspec
-
 from gateway.exchange import Credential
 from gateway.ledger.limit import Ask, Denial, Grant, Refund, Renew, Return
+from gateway.link.message import Message
 from gateway.priority import NORMAL, Priority
-
-
-class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What travels on the link. Fields are only ever appended."""
 
 
 class Hello(Message, frozen=True):
