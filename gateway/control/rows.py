@@ -10,18 +10,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
 from gateway.control.analytics.fold import queue_rows
 from gateway.control.audit.failures import count_failures
 from gateway.control.batch import Batch, Row
+from gateway.control.bulk import copy_rows
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
 _of_opened = attrgetter(*column_names(Opened))
 _of_closed = attrgetter(*column_names(Closed))
-_COLUMNS = ", ".join(f'"{column.name}"' for column in requests.columns)  # an upgraded table has them in another order
-_ARRIVING = "CREATE TEMP TABLE IF NOT EXISTS arriving (LIKE requests INCLUDING DEFAULTS) ON COMMIT DELETE ROWS"
 
 
 def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
@@ -96,17 +94,7 @@ def _insert_rows(connection: Connection, statement: str, rows: list[Row]) -> Non
 
 
 def _copy_rows(connection: Connection, _: str, rows: list[Row]) -> None:
-    """COPY takes a row in a third of the time, but stops at one that is there already: so by a table beside it."""
-    cursor: Any = connection.connection.cursor()
-    failures = connection.dialect.loaded_dbapi.Error
-    try:
-        cursor.execute(_ARRIVING)
-        with cursor.copy(f"COPY arriving ({_COLUMNS}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        cursor.execute(f"INSERT INTO requests ({_COLUMNS}) SELECT {_COLUMNS} FROM arriving ON CONFLICT DO NOTHING")
-    except failures as error:  # as SQLAlchemy would tell it
-        raise DBAPIError.instance("COPY", None, error, failures, dialect=connection.dialect) from error
+    copy_rows(connection, requests, rows, "DO NOTHING")
 
 
 _WRITERS: dict[str, Callable[[Connection, str, list[Row]], None]] = {"sqlite": _insert_rows, "postgresql": _copy_rows}

@@ -11,10 +11,11 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from gateway.control.analytics.measures import DAY, MEASURES
 from gateway.control.analytics.tally import SOURCE, Entries, merge, pack, spread, tally, unpack
+from gateway.control.bulk import copy_rows
 from gateway.control.store import Store
 from gateway.control.tables import requests, rollup_due, rollup_queue, rollups
 
@@ -22,7 +23,10 @@ _LOCK = 0x726F6C6C  # of PostgreSQL's advisory locks: who changes roll-ups, amon
 _ENTRIES = 2000  # folded in one transaction, more or less: others wait for it
 _PIECES = 200  # of the queue, the same
 _ROWS = 10_000  # fetched at once
-
+_CONFLICT = "({}) DO UPDATE SET {}".format(
+    ", ".join(column.name for column in rollups.primary_key),
+    ", ".join(f"{name} = rollups.{name} + excluded.{name}" for name in MEASURES),
+)
 _pick = itemgetter(*[[column.name for column in requests.columns].index(name) for name in SOURCE])
 
 
@@ -120,16 +124,20 @@ def _of_day(day: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 def _add(connection: Connection, entries: Entries) -> None:
     """In the order of their keys, as two replicas may do it at once."""
-    statement = _compile(connection.dialect.name)
-    for (grain, is_private), coarse in spread(entries).items():
-        rows = [(grain, is_private, *key, *entry) for key, entry in sorted(coarse.items())]
-        if rows:
-            connection.exec_driver_sql(statement, rows)
+    rows = [
+        (grain, is_private, *key, *entry)
+        for (grain, is_private), coarse in spread(entries).items()
+        for key, entry in sorted(coarse.items())
+    ]
+    if rows and connection.dialect.name == "postgresql":
+        copy_rows(connection, rollups, rows, _CONFLICT)
+    elif rows:
+        connection.exec_driver_sql(_compile_sqlite(), rows)
 
 
 @cache
-def _compile(dialect: str) -> str:
-    compiler: Any = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
-    new = sqlite.insert(rollups) if dialect == "sqlite" else postgresql.insert(rollups)
+def _compile_sqlite() -> str:
+    new = sqlite.insert(rollups)
     sums = {name: rollups.c[name] + new.excluded[name] for name in MEASURES}
-    return str(new.on_conflict_do_update(index_elements=list(rollups.primary_key), set_=sums).compile(dialect=compiler))
+    added = new.on_conflict_do_update(index_elements=list(rollups.primary_key), set_=sums)
+    return str(added.compile(dialect=sqlite.dialect()))
