@@ -53,7 +53,7 @@ monitoring: $(VENV)/.installed ## write alerts, dashboards and manifests from th
 lock: $(VENV)/.checked ## write requirements.lock: every dependency of the image with its hashes
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --custom-compile-command "make lock" --extra postgres pyproject.toml -o requirements.lock
+	    --custom-compile-command "make lock" --extra postgres --extra otel pyproject.toml -o requirements.lock
 
 install: $(VENV)/.installed ## only make the environment
 
