@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.http.memo import Memo
 from gateway.relay.dialect.kind import Dialect, Shape
 
 _WORDS = {
@@ -17,7 +18,8 @@ _WORDS = {
     "eos": "stop", "eos_token": "stop", "max_output_tokens": "length",
 }  # fmt: skip
 _NAMES: dict[Shape, bytes] = {"openai": b'"finish_reason"', "anthropic": b'"stop_reason"'}
-_read_word = re.compile(rb'\s*:\s*"([a-z_]{1,32})"').match
+_MEMBER = 36  # bytes behind a name that hold the longest word
+_match_word = re.compile(rb'\s*:\s*"([a-z_]{1,32})"').match
 _data = re.compile(rb"^data:(.*)$", re.MULTILINE)
 
 
@@ -48,12 +50,19 @@ def find_finish(dialect: Dialect, said: bytes) -> str:
     name = _NAMES.get(dialect.shape)
     if name is None:
         return _of_response(said)
-    at = said.rfind(name)
-    found = _read_word(said, at + len(name)) if at >= 0 else None
+    at = said.rfind(name) + len(name)
+    return _words[said[at : at + _MEMBER]] if at >= len(name) else ""
+
+
+def _read_word(behind: bytes) -> str:
+    found = _match_word(behind)
     if found is None:
         return ""
     word = found[1].decode()
     return _WORDS.get(word, word)
+
+
+_words: Memo[str] = Memo(_read_word)  # by what stands behind the name: few different pieces from one server
 
 
 def _of_response(said: bytes) -> str:
