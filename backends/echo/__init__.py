@@ -19,6 +19,7 @@ class Settings(BaseSettings, frozen=True):
 
 
 class Backend(BaseBackend[Settings]):
+    choices = 1
     start_timeout = 20.0
     stop_timeout = 3.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from backends.echo.request import Chat, Embeddings, Text
-from backends.echo.script import count_tokens, split_answer
+from backends.echo.script import count_tokens, split_answer, stop_early
 
 _CREATED = 1_700_000_000  # unix seconds; a constant, because the same request gets the same answer
 _DIMENSIONS = 64
@@ -26,7 +26,9 @@ class Answer:
         self._asked = asked
         self._is_chat = isinstance(asked, Chat)
         self._tool = asked.forced_tool
-        self.pieces, is_cut = split_answer(text, asked.echo, asked.limit)
+        pieces, is_cut = split_answer(text, asked.echo, asked.limit)
+        self.pieces, self._made = stop_early(pieces, asked.stops)
+        is_cut = is_cut and self.pieces == pieces
         self._finish = "tool_calls" if self._tool else "length" if is_cut else "stop"
         kind = "chatcmpl" if self._is_chat else "cmpl"
         self._id = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
@@ -84,7 +86,7 @@ class Answer:
     def _usage(self) -> dict[str, int]:
         if self._asked.echo.usage == "zero":
             return _usage(0, 0)
-        return _usage(count_tokens(self._asked.prompt_text), 1 if self._tool else len(self.pieces))
+        return _usage(count_tokens(self._asked.prompt_text), 1 if self._tool else self._made)
 
 
 def embed(asked: Embeddings) -> bytes:

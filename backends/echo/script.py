@@ -4,6 +4,7 @@
 |---|---|
 | `delay` | seconds before the first byte |
 | `chunk_delay`, `rate` | seconds between two pieces of a stream, or pieces a second |
+| `text` | answer this instead of the echo |
 | `chunks`, `size` | answer so many pieces instead of the echo; bytes of each piece |
 | `usage` | `none`: leave it out; `zero`: say 0 for everything |
 | `fail` | an HTTP status (400 to 599), or one of the words below |
@@ -28,6 +29,7 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay: _Amount = 0.0
     chunk_delay: _Amount = 0.0
     rate: _Amount = 0.0
+    text: str = ""
     chunks: _Count | None = None
     size: _Count = 0
     usage: Literal["", "none", "zero"] = ""
@@ -45,9 +47,25 @@ def split_answer(text: str, script: Script, limit: int | None) -> tuple[list[str
     if script.chunks is not None:
         words = [f"{' ' if n else ''}w{n}" for n in range(script.chunks)]
     else:
-        words = re.findall(r"\s*\S+", text)
+        words = re.findall(r"\s*\S+", script.text or text)
     pieces = [word.ljust(script.size, ".")[: script.size or None] for word in words]
     return (pieces, False) if limit is None or len(pieces) <= limit else (pieces[:limit], True)
+
+
+def stop_early(pieces: list[str], stops: list[str]) -> tuple[list[str], int]:
+    """The pieces before the first of `stops`, and how many had to be made to see it; all where there is none of it."""
+    text = "".join(pieces)
+    end = min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=-1)
+    if end < 0:
+        return pieces, len(pieces)
+    shown, size = list[str](), 0
+    for piece in pieces:
+        if size + len(piece) > end:
+            break
+        shown.append(piece)
+        size += len(piece)
+    made = len(shown) + 1
+    return ([*shown, text[size:end]] if end > size else shown), made
 
 
 def count_tokens(text: str) -> int:

@@ -73,6 +73,24 @@ def test_chat_stream(client: openai.OpenAI) -> None:
     assert all(event.usage is None for event in chat(client, stream=True))
 
 
+@pytest.mark.parametrize(
+    ("stop", "limit", "content", "reason", "made"),
+    [
+        (" quick", None, "the", "stop", 2),
+        (["fox", "ick"], None, "the qu", "stop", 2),
+        (" fox", 3, "the quick brown", "length", 3),
+        (["none", ""], None, SAID, "stop", 4),
+        ("the", 1, "", "stop", 1),
+    ],
+)
+def test_a_stop_ends_an_answer(
+    client: openai.OpenAI, stop: Any, limit: int | None, content: str, reason: str, made: int
+) -> None:
+    answer = chat(client, stop=stop, max_tokens=limit)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (content, reason)
+    assert answer.usage.completion_tokens == made
+
+
 def test_parts_and_limit(client: openai.OpenAI) -> None:
     parts: Any = [{"type": "text", "text": "one two"}, {"type": "text", "text": " three"}]
     answer = client.chat.completions.create(
