@@ -62,7 +62,7 @@ async def show_trace(call: Call[Query, None]) -> Found:
 
 
 def find_environment(call: Call[Any, Any]) -> str:
-    return "production"
+    return call.house.config().trace.environment
 
 
 def find_texts(connection: Connection, ids: Iterable[str]) -> Texts:
