@@ -1,12 +1,15 @@
 """The vectors are those of the W3C's own suite for Trace Context (w3c/trace-context, test/test.py, level 2)."""
 
+import json
 import re
 
 import pytest
 
 from gateway.http.head import RequestHead
+from gateway.journal import Opened
 from gateway.relay.ids import Ids
 from gateway.relay.trace import Trace, find_trace
+from tests.gateway.relay.stage import KEY, Stage, ok
 
 ID = "0" * 12 + "5" * 4 + "89abcdef01234567"
 GIVEN = "12345678901234567890123456789012"
@@ -95,7 +98,7 @@ def test_without_a_single_parent_the_trace_begins_here(fields: list[tuple[str, s
     assert trace(*fields).tell(True) == f"traceparent: 00-{ID}-{BEGUN.span}-03\r\n".encode()
 
 
-KEY = "abcdefghijklmnopqrstuvwxyz0123456789_-*/"
+ALLOWED = "abcdefghijklmnopqrstuvwxyz0123456789_-*/"
 VALUE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in ",=")
 MANY = [",".join(f"bar{n:02}={n:02}" for n in range(first, min(first + 10, 33))) for first in range(1, 33, 10)]
 
@@ -110,8 +113,8 @@ MANY = [",".join(f"bar{n:02}={n:02}" for n in range(first, min(first + 10, 33)))
         (["foo=1,bar=2", "rojo=1,congo=2", "baz=3"], "foo=1,bar=2,rojo=1,congo=2,baz=3"),
         (["foo=1,foo=1"], "foo=1"),
         (["foo=1", "foo=2"], "foo=1"),
-        ([f"{KEY}={VALUE}"], f"{KEY}={VALUE}"),
-        ([f"{KEY}@a-z0-9_-*/={VALUE}"], f"{KEY}@a-z0-9_-*/={VALUE}"),
+        ([f"{ALLOWED}={VALUE}"], f"{ALLOWED}={VALUE}"),
+        ([f"{ALLOWED}@a-z0-9_-*/={VALUE}"], f"{ALLOWED}@a-z0-9_-*/={VALUE}"),
         (["foo=1 \t , \t bar=2, \t baz=3"], "foo=1,bar=2,baz=3"),
         (["foo=1\t \t,\t \tbar=2,\t \tbaz=3"], "foo=1,bar=2,baz=3"),
         (["\t foo=1 \t"], "foo=1"),
@@ -150,3 +153,49 @@ def test_no_two_requests_have_the_same_span() -> None:
     found = [find_trace(head, new_id()) for head in heads]
     assert len({one.span for one in found}) == 100 and {one.id for one in found} == {GIVEN}
     assert all(_is_header(one.tell(True)) for one in found)
+
+
+# --- through a relay
+
+
+def document(url: str, trace: bool = True, headers: bool = True) -> str:
+    sections = {
+        "plugins": [{"key_auth": {}}, {"request_transform": {"headers": {"set": {"x-team": "a"}}}}],
+        "headers": {"trace": trace},
+        "backends": {"up": {"http": {"endpoints": [{"url": url}]}, "headers": headers}},
+        "routes": [{"path": "/up", "to": "up"}],
+    }
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in sections.items())
+
+
+async def forwarded(stage: Stage, lines: str, **settings: bool) -> tuple[dict[str, str], Opened]:
+    """What the upstream got of a request with these header lines, and its row."""
+    await stage.start(document(await stage.upstream(ok(b"{}")), **settings))
+    client = await stage.site.client(stage.port)
+    await client.send(f"GET /up HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n{lines}\r\n".encode())
+    assert (await client.answer())[0] == 200
+    client.close()
+    sent = stage.received[0].decode().lower().split("\r\n")
+    found = [tuple(line.split(": ", 1)) for line in sent[1:-2]]
+    assert len({name for name, _ in found}) == len(found), "each header once"
+    return dict(found), (await stage.row()).opened
+
+
+@pytest.mark.parametrize("name", ["TraceParent", "TrAcEpArEnT", "TRACEPARENT"])
+@pytest.mark.parametrize("value", [VALID, f" \t {VALID}", f"{VALID} \t"])
+async def test_any_case_and_space_of_the_header(stage: Stage, name: str, value: str) -> None:
+    sent, row = await forwarded(stage, f"{name}: {value}\r\nTraceState: a=1\r\ntracestate: b=2\r\n")
+    assert sent["traceparent"] == f"00-{GIVEN}-{row.span}-01" and sent["tracestate"] == "a=1,b=2"
+    assert (row.trace, row.parent) == (GIVEN, PARENT) and row.span == row.id[-16:]
+    assert sent["x-team"] == "a"
+
+
+async def test_a_backend_that_gets_no_headers_of_clients_gets_ids_alone(stage: Stage) -> None:
+    sent, row = await forwarded(stage, f"traceparent: {VALID}\r\ntracestate: a=1\r\n", headers=False)
+    assert sent["traceparent"] == f"00-{GIVEN}-{row.span}-01" and "tracestate" not in sent
+
+
+async def test_a_gateway_that_takes_no_part_passes_on_what_came(stage: Stage) -> None:
+    sent, row = await forwarded(stage, f"traceparent: {VALID}\r\ntracestate: a=1\r\n", trace=False)
+    assert (sent["traceparent"], sent["tracestate"]) == (VALID, "a=1")
+    assert (row.trace, row.span, row.parent) == ("", "", "")
