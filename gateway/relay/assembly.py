@@ -41,6 +41,7 @@ class Assembly(msgspec.Struct, frozen=True):
     plugins: tuple[AnyPlugin, ...]
     guard: Guard | None
     life: Life
+    way: door.Door
 
 
 def assemble(
@@ -63,7 +64,8 @@ class _Assembler:
             name: Target(name, settings, load_backend(name, *settings.engine))
             for name, settings in config.backends.items()
         }
-        self._control = make_target(way)
+        self._way = way
+        self._targets[door.NAME] = make_target(way)
         failures = config.limits.failed_logins
         self._guard = None if failures.unlimited else guard or Guard(failures)
         self._plugins: list[AnyPlugin] = [] if self._guard is None or self._guard is guard else [self._guard]
@@ -80,7 +82,7 @@ class _Assembler:
         locate = clients.locate if clients.has_proxies else None
         traces = self._config.headers.trace
         directions = Directions(Router(routes), fallback, self._registry, self._targets, locate, traces)
-        return Assembly(directions, tuple(self._plugins), self._guard, self._life)
+        return Assembly(directions, tuple(self._plugins), self._guard, self._life, self._way)
 
     def _load(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, AnyPlugin]]:
         loaded = [(name, load_plugin(name, raw)) for entry in entries for name, raw in entry.items()]
@@ -153,7 +155,7 @@ class _Assembler:
         chain = self._chain([*flowing, (door.NAME, Introduction(self._default))], _own_route(path, auth))
         timeouts = self._config.timeouts
         return Route(
-            path, frozenset(door.METHODS), chain, 0, "target", self._control, body=_CONTROL_BODY,
+            path, frozenset(door.METHODS), chain, 0, "target", self._targets[door.NAME], body=_CONTROL_BODY,
             first_byte=timeouts.first_byte, idle=timeouts.idle, total=timeouts.total,
         )  # fmt: skip
 

@@ -106,7 +106,7 @@ class Explainer:
     async def _assemble(self) -> Assembly:
         async with self._starting:
             if self._assembly is None:
-                assembly = assemble(self._config, time.time_ns() // 1_000_000_000, self._live.guard)
+                assembly = assemble(self._config, time.time_ns() // 1_000_000_000, self._live.guard, self._live.way)
                 services = _without_effect(self._services)
                 for plugin in assembly.plugins:
                     await plugin.start(services)

@@ -178,3 +178,11 @@ def test_the_document_is_for_everybody(site: Gateway) -> None:
     answer = ask(site, "GET", "/openapi.json")
     assert answer.status == 200
     assert TRACES in answer.json["paths"]
+
+
+def test_a_rehearsal_knows_the_way(site: Gateway) -> None:
+    headers = [["authorization", f"Bearer {KEY}"], ["host", "x"]]
+    told = site.command("explain", method="GET", path=TRACES, headers=headers)
+    assert (told["target"]["backend"], told["cost"]) == ("control", 0.0)
+    assert told["target"]["endpoint"].startswith("unix:/")
+    assert told["steps"][-1]["decision"] == "passed"
