@@ -145,8 +145,8 @@ STATE = (
         description="Workers of {{ $labels.instance }} cannot ask Redis: each tier's on_ledger_loss decides meanwhile.",
     ),
     Alert(
-        name="TollkeeperLedgerDegraded", severity="warning", lasting="1m",
-        expr="sum by (job, instance, policy) (increase(tollkeeper_ledger_degraded_total[5m])) > 0",
+        name="TollkeeperLedgerDegraded", severity="warning", lasting="5m",
+        expr="sum by (job, instance, policy) (increase(tollkeeper_ledger_degraded_total[2m])) > 0",
         summary="Quotas are counted without Redis",
         description="{{ $labels.instance }}: {{ $value | humanize }} decisions by the policy {{ $labels.policy }}.",
     ),

@@ -18,6 +18,7 @@ from tests.monitoring.prometheus import Prometheus, running_prometheus
 from tests.monitoring.scenery import Client, Upstream, traffic
 from tests.redis import Server, free_port, running_redis
 
+STORE = 40_000_000  # bytes
 IDLES = """
 import asyncio
 from gateway.plugin import BasePlugin, BaseSettings
@@ -52,7 +53,7 @@ def document(folder: Path, upstream: Upstream, issuer: Issuer, redis: Server) ->
     cached = [{"key_auth": {}}, {"response_cache": {"ttl": "1s"}}, {"quota": {}}]
     return config(
         listen={"proxy": [{"address": "127.0.0.1:0"}, {"address": f"127.0.0.1:{free_port()}", "certificates": [pair]}]},
-        state={"redis": redis.url, "size": "40MB", "journal": "16MB"},
+        state={"redis": redis.url, "size": STORE, "journal": 16_000_000},
         tiers={
             "free": {"rate": "6/min", "burst": 6},
             "pro": {"rate": "unlimited", "monthly": 10_000},
