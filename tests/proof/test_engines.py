@@ -11,13 +11,14 @@ import psutil
 import pytest
 
 from backends.mlx.tiny import convert
-from tests.harness import Gateway, config, running_gateway
-from tests.load import Client, chat
+from tests.harness import Gateway, config, eventually, running_gateway
+from tests.load import Answer, Client, chat
 from tests.process.test_engines import INSTALLED
 
 pytestmark = pytest.mark.proof
 PARTS = ("llama_cpp.server", "llama-server", "mlx_lm")
 REQUESTS = 200
+SLACK = 50_000  # microseconds that a busy machine may take between our clock and the gateway's
 
 
 @pytest.fixture
@@ -63,12 +64,14 @@ async def test_random_requests_for_more_models_than_fit(gateway: Gateway) -> Non
     models = [*gateway.status()["engines"]]
     keys = {tier: gateway.key(tier) for tier in ("free", "pro", "enterprise")}
     most = 0
+    answers: dict[str, Answer] = {}
 
-    async def ask(tier: str, model: str) -> tuple[str, int]:
+    async def ask(tier: str, model: str, name: str) -> tuple[str, int]:
         async with turns:
             client = Client(address, keys[tier], fresh=True)
             try:
-                answer = await client.ask({**chat(), "model": model, "max_tokens": 12})
+                asked = {**chat(stream=name.startswith("s")), "model": model, "max_tokens": 12}
+                answer = answers[name] = await client.ask(asked, request_id=name)
             finally:
                 client.close()
             return tier, 200 if answer.status == 200 else int(answer.json["error"]["number"])
@@ -81,7 +84,8 @@ async def test_random_requests_for_more_models_than_fit(gateway: Gateway) -> Non
 
     watching = asyncio.create_task(watch())
     async with asyncio.timeout(300):
-        told = Counter(await asyncio.gather(*(ask(dice.choice([*keys]), dice.choice(models)) for _ in range(REQUESTS))))
+        names = [f"{'sw'[n % 2]}{n}" for n in range(REQUESTS)]
+        told = Counter(await asyncio.gather(*(ask(dice.choice([*keys]), dice.choice(models), name) for name in names)))
     watching.cancel()
     print(dict(told))
     assert most == 1, "never more than the budget"
@@ -89,12 +93,24 @@ async def test_random_requests_for_more_models_than_fit(gateway: Gateway) -> Non
     assert {number for tier, number in told if tier == "pro"} <= {200, 1714}
     assert {number for tier, number in told if tier == "free"} <= {200, 1108}
     assert sum(told.values()) == REQUESTS
-    await asyncio.sleep(1)
+    whole = sum(count for (_, number), count in told.items() if number == 200)
+    rows = await asyncio.to_thread(eventually, lambda: complete(gateway, whole), 20)
+    gaps = [check_parts(row, answers[row["request_id"]]) for row in rows]
+    print(f"{len(rows)} answers; of the client's time, {max(gaps):.1%} at the most is not explained")
+
+
+def complete(gateway: Gateway, count: int) -> list[Any]:
     rows = gateway.query("SELECT * FROM requests WHERE outcome = 'complete'")
-    assert len(rows) == sum(count for (_, number), count in told.items() if number == 200)
-    for row in rows:  # the first token is counted from the request's arrival
-        waited = row["queue_us"] + row["load_us"] + row["connect_us"]
-        answering = row["first_token_us"] - waited - row["overhead_us"]
-        assert answering >= -3000, dict(row)
-        parts = waited + row["overhead_us"] + answering + row["decode_us"]
-        assert parts == pytest.approx(row["total_us"], rel=0.05, abs=3000), dict(row)
+    return rows if len(rows) == count else []
+
+
+def check_parts(row: Any, answer: Answer) -> float:
+    """What the supervisor saw of queue and load, the worker of connecting, of the server and of the stream after its
+    first byte is what the client waited for, by its own clock. Returns the part of that which nobody has named."""
+    server = float(answer.headers["x-tollkeeper-upstream-ms"]) * 1e3  # until the first byte of a stream
+    named = row["queue_us"] + row["load_us"] + row["connect_us"] + server + (row["decode_us"] if row["stream"] else 0)
+    total = (answer.received - answer.sent) * 1e6
+    assert named == pytest.approx(total, rel=0.05, abs=SLACK), (dict(row), total)
+    assert row["total_us"] == pytest.approx(total, rel=0.05, abs=SLACK), (dict(row), total)
+    assert named + row["overhead_us"] == pytest.approx(row["total_us"], rel=0.05, abs=3000), dict(row)
+    return abs(total - named) / total
