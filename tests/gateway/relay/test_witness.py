@@ -12,8 +12,10 @@ from gateway.http.head import read_head
 from gateway.journal import Closed, Journal, Opened, Progress
 from gateway.metrics import Board, Reader, Series, make_board_file
 from gateway.price import compile_price
+from gateway.relay.dialect.kind import CHAT
 from gateway.relay.registry import Registry
 from gateway.relay.tally import Tally
+from gateway.relay.trace import Trace
 from gateway.relay.witness import Witness
 from gateway.settings.schema import Model, Price
 from gateway.wire import parse_object
@@ -192,3 +194,31 @@ def test_made_up_names_make_no_series(desk: Desk) -> None:
         made.outcome, made.status = Outcome.REFUSED, 400
         desk.witness.closed(made)
     assert {series[2] for series in desk.board() if series[0] == "requests_total"} == {"m-*"}
+
+
+def test_what_the_caller_says_of_it(desk: Desk) -> None:
+    made = request(desk)
+    fields = [(b"x-session-id", b"s-1"), (b"x-tollkeeper-tags", b"b, a"), (b"host", b"a")]
+    made.head = read_head(b"POST", b"/v1/x", "1.1", fields)
+    made.fields, made.dialect = parse_object(b'{"model": "m", "user": "jo"}', 10), CHAT
+    made.trace = Trace("1" * 32, "2" * 16, "3" * 16)
+    made.outcome, made.finish = Outcome.COMPLETE, "length"
+    desk.witness.opened(made)
+    desk.witness.closed(made)
+    opened, closed = desk.records()
+    assert isinstance(opened, Opened) and isinstance(closed, Closed)
+    assert (opened.operation, opened.session, opened.user, opened.tags) == ("chat", "s-1", "jo", "a,b")
+    assert (opened.trace, opened.span, opened.parent) == ("1" * 32, "2" * 16, "3" * 16)
+    assert closed.opened == opened and closed.finish == "length"
+
+
+def test_the_provider_is_who_was_asked_last(desk: Desk) -> None:
+    made = request(desk)
+    made.upstream = Upstream("up", "vllm")
+    desk.witness.opened(made)
+    made.upstream = Upstream("other", "openai")
+    desk.witness.opened(made)
+    made.outcome = Outcome.COMPLETE
+    desk.witness.closed(made)
+    closed = desk.records()[-1]
+    assert isinstance(closed, Closed) and (closed.opened.backend, closed.opened.provider) == ("other", "openai")
