@@ -22,7 +22,6 @@ from gateway.control.analytics.measures import (
     MEASURES,
     OUTCOMES,
     PRIVATE,
-    SUMS,
 )  # fmt: skip
 
 Key = tuple[Any, ...]  # when it began (unix microseconds), then DIMENSIONS
@@ -42,7 +41,6 @@ _CLASS = {hundred: _AT[f"errors_{hundred}"] for hundred in CLASSES}
 _FINISH = {finish: _AT[f"finish_{finish}"] for finish in FINISHES}
 _OTHER = _AT["finish_other"]
 _UNITS, _QUEUE = _AT["units"], _AT["queue_us"]
-_TIMES = range(_QUEUE, _QUEUE + len(SUMS) - SUMS.index("queue_us"))
 _STREAMS, _HITS, _RETRIES, _UNPRICED, _ESTIMATED, _TIMED = (
     _AT[name] for name in ("streams", "hits", "retries", "unpriced", "estimated", "timed")
 )
@@ -51,21 +49,22 @@ _DURATION = [(_AT[DURATIONS[0]] + column, one) for column, one in PLACES]
 _FIRST_TOKEN = [(_AT[FIRST_TOKENS[0]] + column, one) for column, one in PLACES]
 _FREE = ("refused", "upstream_rejected")
 _HIDDEN = [name in PRIVATE for name in DIMENSIONS]
+_MODEL = DIMENSIONS.index("model") + 1  # in a key
+_EMPTY = [0] * len(MEASURES)
 
 
 def tally(rows: Iterable[Sequence[Any]]) -> Entries:
     """`rows` are tuples of SOURCE."""
-    entries: Entries = {}
+    groups: dict[Key, list[Sequence[Any]]] = {}
     for row in rows:
-        started, consumer, project, tier, route, operation, model, provider, period, outcome, units = row[:11]
-        if outcome in _FREE and not units:
-            model = ""  # nothing was charged for it, so it may be any name that somebody made up
-        key = (started - started % HOUR, consumer, project, tier, route, operation, model, provider, period)
-        entry = entries.get(key)
-        if entry is None:
-            entry = entries[key] = [0] * len(MEASURES)
-        _count(entry, outcome, row)
-    return entries
+        key = (row[0] - row[0] % HOUR, *row[1:9])
+        if row[9] in _FREE and not row[10]:  # nothing was charged: the model may be any name that somebody made up
+            key = (*key[:_MODEL], "", *key[_MODEL + 1 :])
+        if (group := groups.get(key)) is None:
+            groups[key] = [row]
+        else:
+            group.append(row)
+    return {key: _sum_up(group) for key, group in groups.items()}
 
 
 def merge(into: Entries, more: Entries) -> None:
@@ -99,38 +98,43 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[tuple[int | str, ...], list[int]]]).decode
 
 
-def _count(entry: list[int], outcome: str, row: Sequence[Any]) -> None:
-    units, cost, tokens_in, tokens_out, cached, received, sent, error, finish, stream, cache, retries, source = row[
-        10:23
-    ]
-    entry[0] += 1
-    if (at := _OUTCOME.get(outcome)) is not None:
-        entry[at] += 1
-    if error and (at := _CLASS.get(error // 100)) is not None:
-        entry[at] += 1
-    if finish:
+def _sum_up(rows: list[Sequence[Any]]) -> list[int]:
+    """By columns: a sum over many rows costs what one addition does."""
+    entry = _EMPTY.copy()
+    outcomes, units, costs, *columns = [*zip(*rows, strict=True)][9:]
+    tokens_in, tokens_out, cached, received, sent, errors, finishes, streams, caches, retries, sources = columns[:11]
+    entry[0] = len(rows)
+    for outcome in outcomes:
+        if (at := _OUTCOME.get(outcome)) is not None:
+            entry[at] += 1
+    for error in filter(None, errors):
+        if (at := _CLASS.get(error // 100)) is not None:
+            entry[at] += 1
+    for finish in filter(None, finishes):
         entry[_FINISH.get(finish, _OTHER)] += 1
-    entry[_STREAMS] += stream
-    entry[_HITS] += cache == "hit"
-    entry[_RETRIES] += retries
-    entry[_ESTIMATED] += source == "estimated"
-    if cost is None:
-        cost = 0
-        entry[_UNPRICED] += bool(tokens_in or tokens_out)
-    for at, value in enumerate((units, cost, tokens_in, tokens_out, cached, received, sent), _UNITS):
-        entry[at] += value
-    if outcome == "complete":
-        _time(entry, tokens_out, row[23:])
+    entry[_STREAMS], entry[_HITS], entry[_RETRIES] = sum(streams), caches.count("hit"), sum(retries)
+    entry[_ESTIMATED] = sources.count("estimated")
+    if None in costs:
+        unpriced = zip(costs, tokens_in, tokens_out, strict=True)
+        entry[_UNPRICED] = sum(cost is None and bool(asked or answered) for cost, asked, answered in unpriced)
+        costs = tuple(filter(None, costs))
+    summed = (units, costs, tokens_in, tokens_out, cached, received, sent)
+    entry[_UNITS : _UNITS + len(summed)] = map(sum, summed)
+    timed = rows if outcomes.count("complete") == len(rows) else [row for row in rows if row[9] == "complete"]
+    if timed:
+        _time(entry, timed)
+    return entry
 
 
-def _time(entry: list[int], tokens: int, times: Sequence[int]) -> None:
-    entry[_TIMED] += 1
-    entry[_TIMED_TOKENS] += tokens
-    for at, value in zip(_TIMES, times, strict=True):
-        entry[at] += value
-    first, total = times[3], times[6]
-    at, one = _DURATION[find_step(total)]
-    entry[at] += one
-    if first:
-        at, one = _FIRST_TOKEN[find_step(first)]
+def _time(entry: list[int], rows: list[Sequence[Any]]) -> None:
+    columns = [*zip(*rows, strict=True)]
+    times = columns[SOURCE.index("queue_us") :]
+    entry[_TIMED] = len(rows)
+    entry[_TIMED_TOKENS] = sum(columns[SOURCE.index("tokens_out")])
+    entry[_QUEUE : _QUEUE + len(times)] = map(sum, times)
+    for first, total in zip(times[3], times[6], strict=True):
+        at, one = _DURATION[find_step(total)]
         entry[at] += one
+        if first:
+            at, one = _FIRST_TOKEN[find_step(first)]
+            entry[at] += one
