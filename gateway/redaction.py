@@ -35,8 +35,6 @@ _NAMED = (
     r"""(?i)\b(?:api[_-]?key|passw(?:or)?d|secret|access[_-]?token)["']?[ \t]{0,3}[:=]"""
     r"""[ \t"']{0,4}[^\s"',;]{4,400}+"""
 )
-    r"""(?i)\b(?:api[_-]?key|passw(?:or)?d|secret|access[_-]?token)["']?[ \t]{0,3}[:=][ \t"']{0,4}[^\s"',;]{4,400}+"""
-)
 _VENDORS = ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "aiza", "ya29.", "xox")
 _TOKENS = (
     Step(re.compile(_PEM), "[key]", ("private key",)),
