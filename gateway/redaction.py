@@ -44,7 +44,7 @@ _TOKENS = (
     Step(re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|xox[a-z]-|AIza|ya29\.)[\w-]{16,400}+"), "[key]", _VENDORS),
     Step(re.compile(_NAMED), "[key]", ("key", "passw", "secret", "token")),
 )
-_EMAIL = r"(?<![\w.%+-])[\w.%+-]{1,64}+@[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}+"
+_EMAIL = r"(?<![\w.%+-])[\w.%+-]{1,64}+@[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}"
 _NUMBER = r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])"
 _digits = re.compile(r"[0-9]").findall
 
