@@ -105,7 +105,11 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     feedback: list[Feedback] | None = None
 
 
-_PLAIN = tuple(name for name in FIELDS if name not in ("error", "tags", "method", "path", "peer"))
+_OTHERS = frozenset(("ts", "finished", "error", "tags", "method", "path", "peer"))  # not told as they are stored
+_FIELDS = [(name, field) for name, field in FIELDS.items() if name not in _OTHERS]
+_TEXTS = [(name, field.value) for name, field in _FIELDS if field.kind == "text"]
+_NUMBERS = [(name, field.value, field.empty) for name, field in _FIELDS if field.kind != "text" and field.scale == 1]
+_SCALED = [(name, field.value, field.empty, field.scale) for name, field in _FIELDS if field.scale != 1]
 
 
 def flatten(closed: Closed) -> Any:
@@ -124,11 +128,19 @@ def show(
     row: Any, environment: str, texts: tuple[str | None, str | None] = (None, None), feedback: Any = None
 ) -> Trace:
     """A row of `requests`, or one that was flattened, as a trace."""
-    known = {name: _show_field(name, row) for name in _PLAIN}
+    known: dict[str, Any] = {name: get(row) or None for name, get in _TEXTS}
+    for name, get, empty in _NUMBERS:
+        known[name] = None if (value := get(row)) == empty else value
+    for name, get, empty, scale in _SCALED:
+        known[name] = None if (value := get(row)) is None or value == empty else value / scale
     prompt_cost, completion_cost = _split_cost(row)
     pending = row.outcome == PENDING
+    if pending:
+        known |= {"duration_ms": None, "overhead_ms": None}
     return Trace(
-        **known | ({"duration_ms": None, "overhead_ms": None} if pending else {}),
+        **known,
+        ts=show_moment(row.started),
+        finished=show_moment(row.finished) if row.finished else None,
         status=PENDING if pending else "success" if row.outcome in GOOD else "error",
         status_message=_describe(row),
         error=_find_failure(row.error),
@@ -141,16 +153,6 @@ def show(
         output_text=texts[1],
         feedback=feedback,
     )
-
-
-def _show_field(name: str, row: Any) -> Any:
-    field = FIELDS[name]
-    stored = field.value(row)
-    if stored is None or (field.empty is not None and stored == field.empty):
-        return None
-    if field.kind == "moment":
-        return show_moment(stored)
-    return stored / field.scale if field.scale != 1 else stored
 
 
 def _split_cost(row: Any) -> tuple[float | None, float | None]:

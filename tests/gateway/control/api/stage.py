@@ -14,7 +14,7 @@ from gateway.control.api.door import make_application
 from gateway.control.api.endpoint import Endpoint
 from gateway.control.api.house import House
 from gateway.control.store import Store
-from gateway.settings.schema import Config
+from gateway.settings.schema import Config, Trace
 from tests.gateway.control.records import NOON
 
 ADMIN = Caller("admin", is_admin=True)
@@ -62,7 +62,7 @@ class Stage:
 async def playing(store: Store, endpoints: tuple[Endpoint, ...], config: Config | None = None) -> AsyncIterator[Stage]:
     """The endpoints, served over `store` for the time of the block."""
     stage: Stage
-    made = Config() if config is None else config
+    made = Config(trace=Trace(environment="production")) if config is None else config
     with ThreadPoolExecutor(1) as writer:
         house = House(store, lambda: stage.now, lambda: made, writer, "", _nobody, _nobody, _nobody)
         application = make_application(endpoints, "client", house, lambda _: "r", lambda *_: stage.caller)
