@@ -41,7 +41,7 @@ class Roller:
             began = time.monotonic()
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._step)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, OverflowError) as error:  # a sum that no column holds
                 self._complain(error)
             await asyncio.sleep(max(_PAUSE, _SHARE * (time.monotonic() - began)))
 

@@ -22,7 +22,7 @@ from gateway.control.analytics.measures import (
     MEASURES,
     OUTCOMES,
     PRIVATE,
-)  # fmt: skip
+)
 
 Key = tuple[Any, ...]  # when it began (unix microseconds), then DIMENSIONS
 Entries = dict[Key, list[int]]  # MEASURES by key
