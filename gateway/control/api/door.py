@@ -21,6 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+_HAS_BEGUN: web.RequestKey[bool] = web.RequestKey("has_begun", bool)
 _WRONG_KEY = 1002
 _log = logging.getLogger("tollkeeper.control")
 
@@ -31,6 +32,7 @@ def make_application(
     """`name` gives the id of a request. `identify` says who calls; it raises GatewayError where nobody may."""
     header = link.ERROR if door == "client" else "X-Tollkeeper-Error"
     application = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard(name, identify, header, house)])
+    application.on_response_prepare.append(_note_begin)
     for endpoint in endpoints:
         if door in endpoint.doors:
             _add(application.router, endpoint, _serve(endpoint, house))
@@ -79,17 +81,32 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str, 
         try:
             request[_CALLER] = identify(request, request_id)
             return await handler(request)
+        except ConnectionError:
+            raise  # the reader has left: nobody hears an answer
         except GatewayError as error:
             if _CALLER not in request and error.number == _WRONG_KEY:
                 await house.note(describe_stranger(request, house.clock()))
-            return render_error(error, request_id, header)
+            failure = error
         except web.HTTPNotFound:
-            return render_error(GatewayError(1301, "No such address."), request_id, header)
+            failure = GatewayError(1301, "No such address.")
         except web.HTTPMethodNotAllowed as error:
-            allow = ", ".join(sorted(error.allowed_methods))
-            return render_error(GatewayError(1207, headers={"Allow": allow}), request_id, header)
+            failure = GatewayError(1207, headers={"Allow": ", ".join(sorted(error.allowed_methods))})
         except Exception:
             _log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
-            return render_error(GatewayError(1900), request_id, header)
+            failure = GatewayError(1900)
+        if _HAS_BEGUN in request:
+            raise _break_off(request)
+        return render_error(failure, request_id, header)
 
     return guard
+
+
+async def _note_begin(request: web.Request, _response: web.StreamResponse) -> None:
+    request[_HAS_BEGUN] = True
+
+
+def _break_off(request: web.Request) -> ConnectionError:
+    """What is not whole must not look as if it were."""
+    if request.transport is not None:
+        request.transport.abort()
+    return ConnectionResetError("the answer broke off")

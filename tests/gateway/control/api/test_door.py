@@ -1,10 +1,12 @@
 """What every endpoint has in common: envelope, ETag, chosen fields, checks of queries and bodies, errors."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
 import pytest
+from aiohttp import ClientPayloadError, web
 from sqlalchemy import text
 
 from gateway.control.api.call import Call, Caller, Found, Listed, Page, Query
@@ -53,7 +55,16 @@ async def count(call: Call[Query, None]) -> Found:
     return Found(await call.read(lambda connection: connection.scalar(text("SELECT count(*) FROM nowhere"))))
 
 
+async def stream(call: Call[Query, None]) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(call.request)
+    await response.write(b"half of it")
+    await asyncio.sleep(0)
+    raise GatewayError(1605) if call.path["how"] == "refusal" else RuntimeError("a bug")
+
+
 ENDPOINTS = (
+    Endpoint(method="GET", path="/stream/{how}", summary="Breaks", handler=stream, form="stream"),
     Endpoint(method="GET", path="/things/{id}", summary="One", handler=show, answer=Thing),
     Endpoint(method="GET", path="/things", summary="All", handler=list_all, query=ThingQuery, answer=Thing, form="list",
              permissions=("things:read", "things:write")),
@@ -177,3 +188,9 @@ async def test_errors_are_the_catalogues(stage: Stage, method: str, path: str, s
         "GET, HEAD, POST" if status == 405 else None,
         "1" if status == 503 else None,
     )
+
+
+@pytest.mark.parametrize("how", ["refusal", "bug"])
+async def test_an_answer_that_breaks_does_not_look_whole(stage: Stage, how: str) -> None:
+    with pytest.raises(ClientPayloadError):
+        await stage.call("GET", f"/stream/{how}", BOB)
