@@ -3,6 +3,7 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.exchange import Credential, Exchange
 from gateway.http.head import read_head
+from gateway.link.door import Door
 from gateway.relay.assembly import Assembly, assemble
 from gateway.relay.chain import run_access
 from gateway.relay.route import Route
@@ -124,3 +125,24 @@ def test_an_unknown_plugin_is_told() -> None:
 def test_the_dialect_is_the_paths_or_what_the_file_says(route: str, path: str, name: str | None) -> None:
     dialect = find(assembled(f"routes: [{{{route}}}]"), "POST", path).dialect_of(path)
     assert (dialect.name if dialect is not None else None) == name
+
+
+def test_control_is_behind_the_default_chain_without_those_who_hold_answers() -> None:
+    """An export may be larger than what may be held."""
+    text = BASE.replace("[key_auth, quota]", "[field_select, key_auth, {http_cache: {ttl: 1s}}, quota]")
+    assembly = assemble(load_text(text, {}), 0, way=Door("/run/control.sock", "token"))
+    route = find(assembly, "GET", "/api/v1/traces/x/feedback")
+    assert (route.path, route.kind, route.cost, route.permission) == ("/api/v1/traces/*", "target", 0, "")
+    assert route.chain.names == ("failed_logins", "key_auth", "identity", "quota", "control")
+    assert not route.chain.buffers
+    assert route.target is not None
+    assert [candidate.url for candidate in route.target.candidates] == ["unix:/run/control.sock"]
+    assert find(assembly, "GET", "/openapi.json").chain.names == ("quota", "control")
+
+
+def test_a_route_of_the_file_stands_before_controls() -> None:
+    assembly = assembled("routes: [{path: /api/v1/traces/*, to: b}, {path: /openapi.json, to: a, methods: [GET]}]")
+    for path, name in (("/api/v1/traces/x", "b"), ("/openapi.json", "a"), ("/api/v1/usage/2026-11", "control")):
+        target = find(assembly, "GET", path).target
+        assert target is not None and target.name == name
+    assert assembly.directions.router.find("POST", "/openapi.json") == (None, frozenset({"GET"}))

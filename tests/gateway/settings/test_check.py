@@ -106,6 +106,21 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"listen": {"proxy": "127.0.0.1:70000"}}, "error: listen.proxy[0].address: '127.0.0.1:70000' is not an address"),
     ({"listen": {"proxy": "unix:relative"}}, "error: listen.proxy[0].address: 'unix:relative' needs an absolute path"),
     ({"listen": {"status": "x"}}, "error: listen.status: 'x' is not an address"),
+    ({"listen": {"admin": "x"}}, "error: listen.admin: 'x' is not an address"),
+    (
+        {"listen": {"admin": "127.0.0.1:8100"}},
+        "error: listen.admin: 127.0.0.1:8100 is already taken by listen.status",
+    ),
+    ({"demo": True, "listen": {"admin": "10.0.0.1:8001"}}, "error: listen.admin: 10.0.0.1:8001 is open to others"),
+    ({"listen": {"admin": "0.0.0.0:8001"}}, "warning: listen.admin: 0.0.0.0:8001 is open to others, without TLS"),
+    ({"admin": {"key": "short"}}, "error: admin.key: must have 16 characters or more"),
+    ({"admin": {"key": "x" * 16, "sha256": "0" * 64}}, "error: admin: must have either `sha256` or `key`"),
+    ({"admin": {"sha256": "0"}}, "error: admin.sha256: is not a SHA-256"),
+    ({"admin": {"key": "x" * 16}}, "warning: admin.key: a secret in plain text"),
+    (
+        {"backends": {**GOOD["backends"], "control": _http("http://h")}},
+        "error: backends.control: this name is the gateway's own",
+    ),
     ({"listen": {"proxy": []}}, "error: listen.proxy: must name at least one address"),
     (
         {"listen": {"proxy": "127.0.0.1:8100"}},
