@@ -184,6 +184,12 @@ PROCESS = (
         description="{{ $labels.certificate }} on {{ $labels.instance }} ends in {{ $value | humanizeDuration }}.",
     ),
     Alert(
+        name="TollkeeperTelemetryDropped", severity="warning", lasting="5m",
+        expr='increase(tollkeeper_otel_traces_total{result="dropped"}[5m]) > 0',
+        summary="The OpenTelemetry collector lacks traces",
+        description="{{ $labels.instance }} dropped {{ $value | humanize }} traces; its own store has them.",
+    ),
+    Alert(
         name="TollkeeperJwksStale", severity="warning", lasting="5m",
         expr="tollkeeper_jwks_age_seconds > {6h} or increase(tollkeeper_jwks_refresh_failures_total[15m]) > 2",
         summary="The issuer's keys cannot be fetched",

@@ -178,6 +178,8 @@ LEDGER = Dashboard("tollkeeper-ledger", "Tollkeeper: ledger, Redis and store", (
               queries=_each(rate("traces_removed_total", "reason"), "{{reason}}")),
         Panel(title="Free on the disk", unit="percentunit",
               queries=_each(f"{select('disk_free_bytes')} / {select('disk_bytes')}", "{{instance}}")),
+        Panel(title="Told to the collector", unit="cps", note="Empty without otel.",
+              queries=_each(rate("otel_traces_total", "result"), "{{result}}")),
         Panel(title="Caches hold", unit="bytes", queries=_each(total("cache_bytes", "cache"), "{{cache}}")),
         Panel(title="Keys not fetched", unit="cps",
               queries=_each(rate("jwks_refresh_failures_total", "instance"), "{{instance}}")),

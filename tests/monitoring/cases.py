@@ -108,6 +108,8 @@ CASES = (
          one("tollkeeper_config_reload_success", "1")),
     Case("TollkeeperCertificateExpires", 5, one(CERTIFICATE, str(14 * DAY - 1)), one(CERTIFICATE, str(14 * DAY))),
     Case("TollkeeperCertificateEnds", 5, one(CERTIFICATE, str(2 * DAY - 1)), one(CERTIFICATE, str(2 * DAY))),
+    Case("TollkeeperTelemetryDropped", 5, one('tollkeeper_otel_traces_total{result="dropped"}', "0+1"),
+         one('tollkeeper_otel_traces_total{result="sent"}', "0+1")),
     Case("TollkeeperJwksStale", 5, one("tollkeeper_jwks_age_seconds", "21601"),
          one("tollkeeper_jwks_age_seconds", "21600")),
     Case("TollkeeperJwksStale", 6, one("tollkeeper_jwks_refresh_failures_total", "0+1"),

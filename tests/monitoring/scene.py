@@ -39,6 +39,7 @@ class Scene(NamedTuple):
     upstream: Upstream
     issuer: Issuer
     redis: Server
+    collector: Upstream
     certificate: Path
 
     def client(self, tier: str = "open", address: str = "") -> Client:
@@ -82,17 +83,18 @@ def document(folder: Path, upstream: Upstream, issuer: Issuer, redis: Server) ->
 def watched_gateway(folder: Path) -> Iterator[Scene]:
     """Everything in `folder`; callers of every kind ask all the time, and get what they ask for."""
     with contextlib.ExitStack() as stack:
-        upstream = Upstream()
+        upstream, collector = Upstream(), Upstream(b"")
         stack.callback(upstream.stop)
+        stack.callback(collector.stop)
         issuer = Issuer()
         stack.callback(issuer.close)
         redis = stack.enter_context(running_redis())
         write_certificate(folder, timedelta(days=90))
         environment = write_plugin(folder / "plugins", "idler", IDLES)
-        settings = document(folder, upstream, issuer, redis)
+        settings = {**document(folder, upstream, issuer, redis), "otel": {"endpoint": collector.url}}
         gateway = stack.enter_context(running_gateway(settings, workers=1, folder=folder, environment=environment))
         prometheus = stack.enter_context(running_prometheus(folder, gateway.status_url.removeprefix("http://")))
-        scene = Scene(gateway, prometheus, upstream, issuer, redis, folder / "cert.pem")
+        scene = Scene(gateway, prometheus, upstream, issuer, redis, collector, folder / "cert.pem")
         open_key, url = gateway.key("open"), gateway.url
         for callers in ((stream, distant, text), (crowd, crowd), (crowd, cold), (crowd, traces)):
             stack.enter_context(traffic(url, open_key, *callers))

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
@@ -16,9 +18,9 @@ ANSWER = (
 
 
 class Upstream:
-    """A model server of somebody else. `status` is what it answers with, but to its health check."""
+    """A model server of somebody else, or whoever else gives `answer`. `status` is not that of its health check."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = ANSWER) -> None:
         self.status = 200
         upstream = self
 
@@ -30,7 +32,7 @@ class Upstream:
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self.reply(upstream.status, ANSWER)
+                self.reply(upstream.status, answer)
 
             def reply(self, status: int, body: bytes) -> None:
                 self.send_response(status)
@@ -122,3 +124,16 @@ def traffic(
         ending.set()
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """256 MB at `folder`; false where we may not mount one."""
+    folder.mkdir(mode=0o700)
+    command = ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0700", "tmpfs", str(folder)]
+    is_mounted = subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -8,7 +8,6 @@ import itertools
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +22,7 @@ from gateway.settings.state import journal_folder, store_file
 from tests.harness import eventually
 from tests.monitoring.prometheus import needs_prometheus
 from tests.monitoring.scene import STORE, Scene, watched_gateway, write_certificate
-from tests.monitoring.scenery import Client, traffic
+from tests.monitoring.scenery import Client, small_disk, traffic
 
 pytestmark = [pytest.mark.proof, needs_prometheus]
 
@@ -154,6 +153,12 @@ def kill_workers_without_issuer(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def refuse_telemetry(scene: Scene) -> Iterator[None]:
+    scene.collector.status = 400
+    yield
+
+
+@contextmanager
 def lose_redis(scene: Scene) -> Iterator[None]:
     scene.redis.kill()
     yield
@@ -194,6 +199,7 @@ FAULTS: dict[Fault, set[str]] = {
     fill_the_store: {"StoreNearlyFull"},
     kill_control: {"ControlRestarts"},
     kill_workers_without_issuer: {"WorkerRestarts", "JwksStale"},
+    refuse_telemetry: {"TelemetryDropped"},
     lose_redis: {"RedisDown", "LedgerDegraded"},
     lose_the_upstream: {"UpstreamUnavailable", "EndpointDown"},
     refuse_a_reload: {"ReloadFailed"},
@@ -231,16 +237,3 @@ def hurry(scene: Scene, ask: Ask, count: int, tier: str = "open") -> Iterator[No
     where = (gateway.admin_url, gateway.admin_key) if tier == "admin" else (gateway.url, gateway.key(tier))
     with traffic(*where, ask, pause=0, clients=count):
         yield
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """256 MB at `folder`; false where we may not mount one."""
-    folder.mkdir(mode=0o700)
-    command = ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0700", "tmpfs", str(folder)]
-    is_mounted = subprocess.run(command, capture_output=True).returncode == 0
-    try:
-        yield is_mounted
-    finally:
-        if is_mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
