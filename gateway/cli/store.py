@@ -65,6 +65,19 @@ def prune(place: Place, older_than: float) -> None:
         _prune(place, limits)
 
 
+@store.command("roll-up")
+@place_options
+def roll_up(place: Place) -> None:
+    """Make the sums by hour and day anew from the traces that are there. A day of which some were pruned stays."""
+    with _told():
+        from gateway.control.analytics.roller import rebuild_all
+        from gateway.control.store import open_store
+
+        opened = open_store(_location(place))
+        click.echo(f"rolled up {rebuild_all(opened)} days")
+        opened.close()
+
+
 @store.command()
 @place_options
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))

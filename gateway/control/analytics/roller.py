@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.control.analytics.fold import find_due, fold, forget_hours, rebuild
+from gateway.control.analytics.fold import find_due, fold, forget_hours, make_due, rebuild
 from gateway.control.analytics.measures import DAY, HOUR
 from gateway.control.analytics.window import HOURS_KEPT
 from gateway.control.store import Store
@@ -74,6 +74,16 @@ def fold_all(store: Store) -> None:
     while _waits(store):
         with store.writing.begin() as connection:
             fold(connection)
+
+
+def rebuild_all(store: Store) -> int:
+    """Roll up all that is stored anew, here and now; how many days that was."""
+    with store.writing.begin() as connection:
+        make_due(connection)
+        due = find_due(connection)
+    for day in due:
+        rebuild(store, day)
+    return len(due)
 
 
 def _waits(store: Store) -> bool:

@@ -55,3 +55,9 @@ def test_this_month_is_meant_where_none_is_named(file: Path) -> None:
 def test_what_is_no_month_is_told_so(file: Path) -> None:
     told = run(file, "--month", "november")
     assert told.exit_code == 1 and "write 2026-11" in told.stderr
+
+
+def test_the_sums_can_be_made_anew(file: Path) -> None:
+    told = CliRunner().invoke(tollkeeper, ["store", "roll-up", "-c", str(file)])
+    assert told.exit_code == 0 and told.stdout.startswith("rolled up ")
+    assert run(file, "--month", "2026-11").stderr.startswith("200 requests, ")

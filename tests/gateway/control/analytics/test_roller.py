@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.control.analytics import roller as module
 from gateway.control.analytics.fold import make_due
-from gateway.control.analytics.roller import Roller
+from gateway.control.analytics.roller import Roller, rebuild_all
 from gateway.control.store import Store
 from gateway.control.tables import rollups
 from gateway.tasks import spawn
@@ -82,3 +82,13 @@ async def test_a_store_that_fails_is_tried_again(store: Store, monkeypatch: pyte
     write(store, make_requests(10))
     async with rolling(store):
         await until(lambda: count(store) == 10)
+
+
+def test_all_can_be_rolled_up_anew(store: Store) -> None:
+    write(store, make_requests(200))
+    assert rebuild_all(store) in (3, 4)
+    assert count(store) == 200
+    with store.writing.begin() as connection:
+        connection.execute(delete(rollups))
+    rebuild_all(store)
+    assert count(store) == count(store, "hour") == 200
