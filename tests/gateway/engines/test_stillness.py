@@ -27,7 +27,7 @@ class Computing(FakeBackend):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, seconds in (
-        (probe, "_PAUSE", 0.05), (probe, "_SUSPECT_PAUSE", 0.05), (probe, "_SAMPLE_PATIENCE", 1.0),
+        (probe, "_PAUSE", 0.05), (probe, "_SUSPECT_PAUSE", 0.05), (probe, "_SAMPLE_PATIENCE", 20.0),
         (stillness, "QUIET", 0.5), (stillness, "_IDLE_SHARE", 50.0),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, seconds)
@@ -47,7 +47,10 @@ async def use(start: Start, silence: float, hang: str) -> tuple[Engine, Slots]:
 
 
 @pytest.mark.usefixtures("quick")
-async def test_f21_an_engine_that_does_nothing_is_doubted_tried_and_ended(start: Start) -> None:
+async def test_f21_an_engine_that_does_nothing_is_doubted_tried_and_ended(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_SAMPLE_PATIENCE", 1.0)
     engine, _ = await use(start, silence=60.0, hang="/")
     await eventually(lambda: engine.condition.state is State.SUSPECT, 20)
     assert engine.condition.reason.endswith("though requests wait for it")
