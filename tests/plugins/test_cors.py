@@ -251,12 +251,11 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 async def test_a_page_can_read_that_it_asks_too_often(stage: Stage) -> None:
     await stage.start(DOCUMENT % await stage.upstream(ok(b"x")))
-    statuses = {}
-    for _ in range(151):
-        answered = await ask(stage)
-        statuses[answered.status] = answered
-    assert statuses[429].header("access-control-allow-origin") == GOOD
-    assert "retry-after" in (statuses[429].header("access-control-expose-headers") or "")
+    async with asyncio.timeout(60):  # the slower the machine, the more of them pass
+        while (answered := await ask(stage)).status != 429:
+            assert answered.status == 200
+    assert answered.header("access-control-allow-origin") == GOOD
+    assert "retry-after" in (answered.header("access-control-expose-headers") or "")
 
 
 async def test_the_upstreams_own_headers_do_not_pass(stage: Stage) -> None:
