@@ -25,7 +25,7 @@ _ENVELOPE = {
 # What any answer may say, whatever is asked: who calls, how it came, limits, the store, the gateway itself.
 _ANYWHERE = (
     *range(1001, 1100), *range(1101, 1108), *range(1201, 1211), 1215, 1217, 1219, 1301, *range(1501, 1509), 1601, 1602,
-    1603, 1605, 1702, 1803, 1804, *range(1805, 1808), *range(1900, 1905),
+    1603, 1605, 1702, 1803, 1804, *range(1805, 1808), 1811, *range(1900, 1905),
 )  # fmt: skip
 _WITH_BODY = (1211, 1212, 1213, 1214, 1222)
 _OWN = (

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.audit.entry import Entry
+from gateway.control.patience import Impatience, patience
 from gateway.control.pulls import Pulls
 from gateway.control.store import Store
 from gateway.control.tail import Tail
@@ -20,6 +21,7 @@ from gateway.link import Command, Done, Failed, LinkClosed
 from gateway.relay.ids import Ids
 from gateway.settings.schema import Config
 
+_PATIENCE = 20.0  # seconds that a question to the store may take
 _READERS = 4  # queries at once; a slow one holds up no other surface
 _IMPOSSIBLE = 1401
 
@@ -54,8 +56,11 @@ class House:
         self._readers = ThreadPoolExecutor(_READERS, "reader")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """`work` on a reading connection. Raises GatewayError 1605 where the store does not answer."""
-        return await self._run(self._readers, partial(self._read, work))
+        """`work` on a reading connection. Raises GatewayError 1605 where the store is away, 1811 for too long."""
+        try:
+            return await self._run(self._readers, partial(self._read, work))
+        except Impatience:
+            raise GatewayError(1811, details={"seconds": _PATIENCE}) from None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """`work` in a transaction that writes, committed when it returns. Raises GatewayError 1605."""
@@ -95,7 +100,7 @@ class House:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        with self.store.reading.connect() as connection:
+        with self.store.reading.connect() as connection, patience(connection, _PATIENCE):
             return work(connection)
 
     def _write(self, work: Callable[[Connection], T]) -> T:

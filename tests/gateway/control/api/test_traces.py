@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.control.api import feedback, traces
+from gateway.control.api import feedback, house, traces
 from gateway.control.api.call import Caller
 from gateway.control.batch import plan
 from gateway.control.query.view import Trace
@@ -256,3 +256,11 @@ async def test_feedback_is_bounded(stage: Stage, any_store: Store) -> None:
         await stage.post(path, {"score": 1, "label": str(number)}, status=201)
     assert (await stage.refusal(path, content={"score": 1, "label": "one more"}))[0] == 1401
     await stage.post(path, {"score": 0, "label": "7"}, status=201)
+
+
+async def test_a_question_that_takes_too_long_is_refused(
+    plain_stage: Stage, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_rows(store, make_rows(2000))
+    monkeypatch.setattr(house, "_PATIENCE", -1.0)
+    assert (await plain_stage.refusal(PATH, sort="duration_ms"))[0] == 1811
