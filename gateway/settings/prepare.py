@@ -22,8 +22,14 @@ class Prepared(msgspec.Struct, frozen=True):
     demo_keys: dict[str, str]
 
 
+def prepare_to_serve(path: str, approve: Callable[[Config], None] = lambda _: None) -> Prepared:
+    """What start and reload do with the file at `path`: `prepare`, and see that the admin address has a key."""
+    prepared = prepare(path, approve)
+    return msgspec.structs.replace(prepared, config=hash_admin_key(prepared.config))
+
+
 def prepare(path: str, approve: Callable[[Config], None] = lambda _: None) -> Prepared:
-    """What start and reload do with the file at `path`. `approve` may refuse it, before anything is written.
+    """The file at `path` as requests see it. `approve` may refuse it, before anything is written.
 
     Raises ConfigError with everything that is wrong, what `approve` raises, and OSError when keys that it
     makes cannot be kept.
@@ -35,4 +41,4 @@ def prepare(path: str, approve: Callable[[Config], None] = lambda _: None) -> Pr
         raise ConfigError(problems)
     approve(config)
     config, keys = add_demo_keys(config) if config.demo else (config, {})
-    return Prepared(hash_admin_key(hash_keys(write_out_overrides(config))), tuple(problems), keys)
+    return Prepared(hash_keys(write_out_overrides(config)), tuple(problems), keys)

@@ -18,7 +18,7 @@ from gateway.link import Command, Done, Failed
 from gateway.loader import load_backend
 from gateway.log import set_up
 from gateway.settings.address import parse_address
-from gateway.settings.prepare import Prepared, prepare
+from gateway.settings.prepare import Prepared, prepare_to_serve
 from gateway.settings.problem import ConfigError
 from gateway.settings.schema import Config
 from gateway.settings.state import claim, command_socket, is_url
@@ -48,7 +48,7 @@ def run(path: str, banner: Banner) -> int:
 
     Raises ConfigError, or OSError with a sentence, when the gateway cannot start.
     """
-    prepared = prepare(path)
+    prepared = prepare_to_serve(path)
     set_up("supervisor")
     directory = os.path.abspath(prepared.config.state.directory)
     lock = claim(directory)
@@ -130,7 +130,7 @@ class Supervisor:
         """Serve the file as it stands now. Whatever is wrong changes nothing and is said."""
         async with self._reloading:
             try:
-                config = (await asyncio.to_thread(prepare, self._path, self._refuse_lasting)).config
+                config = (await asyncio.to_thread(prepare_to_serve, self._path, self._refuse_lasting)).config
                 generation = self._prepare(config)
                 await generation.start()
             except (ConfigError, OSError, ChildFailed) as error:
