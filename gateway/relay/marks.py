@@ -25,9 +25,9 @@ _read_text = msgspec.json.Decoder(str)
 _read_metadata = msgspec.json.Decoder(_Metadata)
 
 
-def read_session(value: bytes | None) -> str:
+def read_session(value: bytes) -> str:
     """What `X-Session-ID` says: up to 128 visible ASCII characters."""
-    return value.decode("ascii") if value is not None and _is_session(value) else ""
+    return value.decode("ascii") if _is_session(value) else ""
 
 
 def _read_tags(value: bytes) -> str:

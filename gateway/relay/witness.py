@@ -104,14 +104,14 @@ class Witness:
         backend, endpoint, load = (upstream.backend, upstream.endpoint, upstream.load) if upstream else _NOBODY[:3]
         price = exchange.entry.price if exchange.entry is not None else None
         get, dialect, trace = exchange.head.get, exchange.dialect, exchange.trace or _UNTRACED
-        tagged = get(b"x-tollkeeper-tags")
+        session, tagged = get(b"x-session-id"), get(b"x-tollkeeper-tags")
         return Opened(
             exchange.id, self._offset + int(exchange.received * 1e6), exchange.method, exchange.path, exchange.peer,
             exchange.request_id, exchange.generation, exchange.route, who, exchange.tier, project, key,
             exchange.model_asked, exchange.model, backend, endpoint, load, exchange.stream, exchange.month[0],
             exchange.month[1], exchange.units, 0, role, price.text if price is not None else "", exchange.charges,
             dialect.name if dialect is not None else "", upstream.provider if upstream is not None else "",
-            read_session(get(b"x-session-id")), find_user(exchange), tags[tagged] if tagged else "",
+            read_session(session) if session else "", find_user(exchange), tags[tagged] if tagged else "",
             trace.id, trace.span, trace.parent,
         )  # fmt: skip
 

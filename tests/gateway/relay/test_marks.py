@@ -13,7 +13,6 @@ from gateway.wire import parse_object
 @pytest.mark.parametrize(
     ("value", "session"),
     [
-        (None, ""),
         (b"abc-123", "abc-123"),
         (b"a/b:c=d.e~", "a/b:c=d.e~"),
         (b"x" * 128, "x" * 128),
@@ -24,7 +23,7 @@ from gateway.wire import parse_object
         (b"a\x1b[31m", ""),
     ],
 )
-def test_sessions(value: bytes | None, session: str) -> None:
+def test_sessions(value: bytes, session: str) -> None:
     assert read_session(value) == session
 
 
