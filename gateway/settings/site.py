@@ -75,7 +75,7 @@ class State(Section, frozen=True):
     retention_contents: Seconds = Seconds(30 * 86_400)  # of what was asked and answered; 0: as long as its trace
     retention_audit: Seconds = Seconds(365 * 86_400)  # of the audit log; 0: for ever
     size: Bytes = Bytes(10_000_000_000)  # of SQLite's file, beyond which the oldest traces go; 0: no bound
-    journal: Bytes = Bytes(2_000_000_000)  # of records that wait for the store; beyond it new ones are lost; 0: no bound
+    journal: Bytes = Bytes(2_000_000_000)  # of records that wait for the store; beyond it new ones are lost; 0: none
 
 
 class Log(Section, frozen=True):
