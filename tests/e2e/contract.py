@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 _CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
-_PATIENCE = 30.0  # seconds for one answer; of a stream its head is enough
+_PATIENCE = 60.0  # seconds for one answer; of a stream its head is enough
 _OWN_HEADERS = ("authorization", "x-api-key", "api-key")  # the test's affair, not the generator's
 
 Json = dict[str, Any]

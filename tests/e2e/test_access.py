@@ -120,7 +120,7 @@ def serving(plugins: list[Any]) -> Iterator[Site]:
         for caller in CALLERS:
             said = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
             assert site.ask(caller, "POST", CHAT, said)[0] == 200
-        rows = eventually(lambda: _rows(gateway), 20.0, "a row for each call")
+        rows = eventually(lambda: _rows(gateway), 60.0, "a row for each call")
         site.traces.update({row["consumer"]: row["id"] for row in rows})
         yield site
 
@@ -136,7 +136,7 @@ def site() -> Iterator[Site]:
         costs = "/api/v1/analytics/costs?group_by=consumer"
         everybody = {name_of(*caller) for caller in CALLERS}
         root = ("red", "root")
-        eventually(lambda: all(name in site.ask(root, "GET", costs)[1] for name in everybody), 20.0, "roll-ups")
+        eventually(lambda: all(name in site.ask(root, "GET", costs)[1] for name in everybody), 60.0, "roll-ups")
         yield site
 
 

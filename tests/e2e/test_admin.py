@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e.wire import CHAT, ask, bearer
-from tests.harness import COMMAND, Gateway, config, eventually, running_gateway
+from tests.harness import COMMAND, Gateway, config, eventually, is_alive, running_gateway
 
 
 class Reply(NamedTuple):
@@ -151,7 +151,7 @@ def test_engines_and_models(operate: Operator) -> None:
 
 
 def test_what_an_engine_prints_is_followed(operate: Operator) -> None:
-    lines = operate("GET", "/admin/engines/echo/logs?lines=1").data["lines"]
+    lines = eventually(lambda: operate("GET", "/admin/engines/echo/logs?lines=1").data["lines"], 20.0, "a line")
     assert len(lines) == 1 and "echo engine" in lines[0]
     with operate.line() as line:
         line.request(
@@ -159,11 +159,17 @@ def test_what_an_engine_prints_is_followed(operate: Operator) -> None:
         )
         answer = line.getresponse()
         assert answer.getheader("Content-Type") == "text/event-stream"
-        assert lines[0] in answer.readline().decode()
+        assert lines[0] in next_line(answer)
         operate("POST", "/admin/models/unload", {"model": "echo"})
         operate("POST", "/admin/models/load", {"model": "echo"})  # it prints where it listens
-        assert answer.readline() == b"\n"
-        assert "echo engine" in answer.readline().decode()
+        assert "echo engine" in next_line(answer)
+
+
+def next_line(answer: http.client.HTTPResponse) -> str:
+    """The next event's data; comments between events say that there is none."""
+    while not (line := answer.readline().decode()).startswith("data: "):
+        assert line, "the stream has ended"
+    return line
 
 
 def test_a_pull_that_fails_says_why(operate: Operator) -> None:
@@ -197,7 +203,9 @@ def test_a_reload_and_a_bad_one(site: Gateway, operate: Operator) -> None:
 
 def test_the_address_outlives_control(site: Gateway, operate: Operator) -> None:
     """Whoever calls while it is started again waits, and is answered."""
-    os.kill(site.control_pid(), signal.SIGKILL)
+    pid = site.control_pid()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(pid), 20.0, "control gone")
     assert operate("GET", "/admin/status").status == 200
 
 

@@ -46,7 +46,7 @@ def document() -> Document:
 def site() -> Iterator[Gateway]:
     with running_gateway(document()) as gateway:
         assert call_model(gateway).status == 200
-        eventually(lambda: traces(gateway), 20.0, "a trace")
+        eventually(lambda: traces(gateway), 60.0, "a trace")
         yield gateway
 
 
@@ -125,7 +125,7 @@ def test_events_come_as_they_happen() -> None:
         read_until(line, b"\r\n\r\n")
         with connect(
             f"{gateway.url.replace('http', 'ws')}{TRACES}/tail?model=echo",
-            additional_headers={"Authorization": f"Bearer {KEY}"}, proxy=None,
+            additional_headers={"Authorization": f"Bearer {KEY}"}, proxy=None, open_timeout=30,
         ) as socket:  # fmt: skip
             called = call_model(gateway)
             assert called.status == 200
