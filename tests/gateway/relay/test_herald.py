@@ -46,7 +46,7 @@ class Waiting:
 
     async def send(self, **headers: str) -> "Waiting":
         self.client = await self._stage.send("POST", self._path, self._body, **headers)
-        await eventually(lambda: self._stage.supervisor.held)
+        await eventually(lambda: self._stage.supervisor.held, 20)
         return self
 
     async def hear(self, count: int = 2) -> bytes:
@@ -140,7 +140,7 @@ async def test_a_refusal_afterwards_is_one_event(stage: Stage, path: str) -> Non
     assert said.get("type") == ("error" if path in ("/v1/responses", "/v1/messages") else None)
     row = await stage.row()
     assert (row.status, row.error, row.outcome, row.units, row.bytes_out) == (200, 1802, "turned_away", 0, 0)
-    await eventually(lambda: stage.used() == 0)
+    await eventually(lambda: stage.used() == 0, 20)
 
 
 async def test_what_the_server_refuses_afterwards_is_one_event(stage: Stage) -> None:
@@ -200,7 +200,7 @@ async def test_who_leaves_meanwhile_gives_everything_back(stage: Stage) -> None:
     waiting.client.close()
     row = await stage.row()
     assert (row.outcome, row.units, row.status) == ("left_waiting", 0, 200)
-    await eventually(lambda: stage.used() == 0 and not stage.supervisor.held)
+    await eventually(lambda: stage.used() == 0 and not stage.supervisor.held, 20)
     waiting._slot.set_result(Failed("gone"))
 
 
