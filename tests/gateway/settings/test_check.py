@@ -279,6 +279,8 @@ GOOD_CASES: list[dict[str, Any]] = [
     _tier(by="header:x-client-id"),
     {"plugins": ["edge", "key_auth", "roles", "shape", "toll", "store"], "roles": {"r": {"may": ["infer"]}}},
     {"plugins": ["key_auth", "store", "toll"]},
+    {"state": {"replicas": 3, "redis": "redis://r:6379", "database": "postgresql://u@h:5432/d?sslmode=require"}},
+    {"state": {"database": "postgresql://u:${KEY}@h/d"}},
     {
         "backends": {"fleet": _http("http://10.0.0.5:8000")},
         **_routes({"path": "/x", "to": "fleet", "auth": "none", "cost": 0}),
