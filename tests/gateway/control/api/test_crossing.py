@@ -145,7 +145,7 @@ async def test_no_filter_opens_a_way(stage: Stage) -> None:
     searches: list[Any] = []
     filters: list[dict[str, Any]] = []
 
-    @settings(max_examples=40, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_trees, st.dictionaries(st.sampled_from([name for name in _fields if name != "status"]), _words, max_size=2))
     def collect(tree: Any, parameters: dict[str, str]) -> None:
         searches.append(tree)
