@@ -64,7 +64,7 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = {"listen_addresses": "", "unix_socket_directories": str(self._folder), "fsync": "off",
-                    "full_page_writes": "off", "max_connections": "100",
+                    "full_page_writes": "off", "max_connections": "100", "dynamic_shared_memory_type": "mmap",
                     "shared_buffers": "64MB", "max_wal_size": "2GB"}  # fmt: skip
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         with open(self._folder / "log", "ab") as log:

@@ -58,6 +58,7 @@ class Ingest:
     ) -> None:
         self.lost = 0  # records found unreadable so far; workers count those that they could not write
         self.behind = False  # whether the last step left something that was there already
+        self.taken = 0  # requests that the last step stored
         self._store = store
         self._directory = directory
         self._clock = clock
@@ -83,7 +84,7 @@ class Ingest:
 
     def step(self) -> bool:
         """Take one piece of every journal; False when nothing was new. Raises what the store raises: call again."""
-        self.behind = False
+        self.behind, self.taken = False, 0
         busy = False
         for writer in self._sweep():
             try:
@@ -128,11 +129,16 @@ class Ingest:
                 return False
         if data:
             self._take(writer, position, data)
-        elif segment_path(self._directory, writer, position.segment + 1).exists():
-            self._commit(writer, position, Position(position.segment + 1, 0, position.lost), Batch())
+        elif (following := self._find_following(writer, position.segment)) is not None:
+            self._commit(writer, position, Position(following, 0, position.lost), Batch())
         else:
             self._seal(writer, position, path)
         return True
+
+    def _find_following(self, writer: str, segment: int) -> int | None:
+        """The next segment that is there. After a restore of the store some may be missing."""
+        names = filter(None, (_NAME.fullmatch(path.name) for path in self._directory.iterdir()))
+        return min((int(name[2]) for name in names if name[1] == writer and int(name[2]) > segment), default=None)
 
     def _take(self, writer: str, position: Position, data: bytes) -> None:
         batch = plan(data, writer)
@@ -171,6 +177,7 @@ class Ingest:
             self._move(connection, writer, before, after)
             write_batch(connection, batch, writer)
         self._positions[writer] = after
+        self.taken += len(batch.finished)
         self._seen(batch.finished)
 
     def _move(self, connection: Connection, writer: str, before: Position, after: Position) -> None:

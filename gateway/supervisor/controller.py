@@ -20,7 +20,7 @@ from gateway.tasks import spawn
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds until control is started again
 _STABLE = 10.0  # seconds of life after which earlier deaths are forgotten
-_JUDGE = 20.0  # seconds it gets to see a store that is not its own
+_JUDGE = 60.0  # seconds it gets to see a store that is not its own
 _DRAIN = 5.0  # seconds it gets at the end to store what is in the journals
 
 _log = logging.getLogger("tollkeeper")

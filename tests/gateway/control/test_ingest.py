@@ -116,6 +116,20 @@ def test_finished_segments_go_and_the_current_one_stays(store: Store, journals: 
     journal.close()
 
 
+def test_segments_that_an_older_copy_of_the_store_does_not_know_are_passed(
+    store: Store, journals: Path, ingest: Ingest
+) -> None:
+    journal = Journal(journals, W1, segment_bytes=1000)
+    for number in range(20):
+        journal.write(closed(opened(str(number))))
+    journal.close()
+    for segment in (0, 1, 2):
+        segment_path(journals, W1, segment).unlink()
+    take_all(ingest)
+    assert 0 < len(rows(store)) < 20 and "19" in rows(store)
+    assert ingest.sealed() == [W1]
+
+
 def test_a_dead_writer_is_closed_sealed_settled_and_forgotten(store: Store, journals: Path, ingest: Ingest) -> None:
     settlement = Settlement(store, lambda: NOON)
     journal = Journal(journals, W1)

@@ -86,14 +86,14 @@ class Supervisor:
             self.heard.clear()
 
 
-async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)
 
 
 async def answer(call: Awaitable[Any], kind: type[Any]) -> Any:
-    result = await asyncio.wait_for(call, 10)
+    result = await asyncio.wait_for(call, 60)
     assert isinstance(result, kind), result
     return result
 
