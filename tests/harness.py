@@ -56,7 +56,7 @@ def config(**changes: Any) -> Document:
     }
 
 
-def eventually(check: Callable[[], Any], within: float = 5.0, what: str = "") -> Any:
+def eventually(check: Callable[[], Any], within: float = 15.0, what: str = "") -> Any:
     """The first true answer of `check`, asked again and again for `within` seconds."""
     deadline = time.monotonic() + within
     while not (found := check()):

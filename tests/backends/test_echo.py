@@ -149,7 +149,7 @@ def test_script_of_lengths_and_delays(client: openai.OpenAI) -> None:
     stream = chat(client, {"delay": 0.1, "rate": 50, "chunks": 6, "size": 100}, stream=True)
     pieces = [event.choices[0].delta.content for event in stream if event.choices[0].delta.content]
     assert [len(piece) for piece in pieces] == [100] * 6
-    assert 0.2 <= time.monotonic() - began < 0.6
+    assert 0.2 <= time.monotonic() - began < 5
     assert len(chat(client, {"chunks": 3, "size": 10}).choices[0].message.content) == 30
 
 

@@ -43,7 +43,7 @@ def test_f46_slow_heads_and_bodies_hurt_only_themselves(gateway: Gateway) -> Non
         dribble.join()
         answers = [line.read() for line in heads + bodies]
     assert {probe.status for probe in probes} == {200}
-    assert max(probe.seconds for probe in probes) < 0.5
+    assert max(probe.seconds for probe in probes) < 2, "milliseconds on a quiet machine"
     assert {(answer.status, answer.error) for answer in answers[:150]} == {(408, 1803)}
     assert {(answer.status, answer.error) for answer in answers[150:]} == {(408, 1804)}
     assert {answer.get("connection") for answer in answers} == {"close"}

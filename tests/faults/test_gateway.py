@@ -129,14 +129,14 @@ def test_faults_before_the_first_byte_have_a_status(gateway: int, fault: str, st
     began = time.monotonic()
     answer = _exchange(gateway, _ask(fault))
     assert _status(answer) == status
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize(("model", "status"), [(b"refused", 502), (b"blackhole", 504)])
 def test_servers_that_cannot_be_reached(gateway: int, model: bytes, status: int) -> None:
     began = time.monotonic()
     assert _status(_exchange(gateway, _ask("ok", model=model))) == status
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("fault", ["rst-mid", "fin-mid", "sse-idle", "bad-chunk", "drip; interval=0.2"])

@@ -80,7 +80,7 @@ async def test_f14_a_burst_of_errors_is_not_answered_with_more_requests() -> Non
     refused = [answer for answer in load.whole.values() if answer.headers.get("x-tollkeeper-error") == "1706"]
     assert len(refused) > 200
     assert {int(answer.headers["retry-after"]) for answer in refused} <= set(range(1, round(1.2 * OPEN) + 1))
-    assert max(answer.received - answer.sent for answer in refused) < 1.0
+    assert max(answer.received - answer.sent for answer in refused) < 3
     assert back <= 2 * OPEN
 
 

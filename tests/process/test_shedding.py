@@ -53,4 +53,4 @@ async def test_low_classes_are_refused_while_a_loop_is_late(tmp_path: Path) -> N
         assert series['tollkeeper_shed_total{class="low"}'] == len(refused)
         ended = time.monotonic()
         await asyncio.to_thread(eventually, lambda: gateway.metrics()["tollkeeper_loop_lag_seconds"] < 0.05)
-        assert time.monotonic() - ended < 3
+        assert time.monotonic() - ended < 5

@@ -34,7 +34,7 @@ async def test_a_drain_completes_short_streams_and_breaks_long_ones_off() -> Non
         for received, is_cut in await asyncio.gather(*late):
             assert is_cut
             check_told(received)
-        assert 1.4 < time.monotonic() - started < 2.5
+        assert 1.4 < time.monotonic() - started < 8
         refused = await waiting
         assert (refused.status, refused.json["error"]["number"]) == (503, 1901)
         assert await close_code(socket) == 1012

@@ -61,7 +61,7 @@ async def joined(url: str, store: Store, name: str = "here") -> AsyncIterator[tu
         await asyncio.sleep(0.02)
 
 
-async def until(check: Callable[[], Any], within: float = 5.0) -> None:
+async def until(check: Callable[[], Any], within: float = 15.0) -> None:
     deadline = time.monotonic() + within
     while not check():
         assert time.monotonic() < deadline, f"not within {within:g} s"

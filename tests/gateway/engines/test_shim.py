@@ -120,5 +120,5 @@ def test_is_small_and_fast(shim: Callable[..., Shim]) -> None:
     began = time.monotonic()
     one = shim("sleep", "60")
     one.read()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 3, "20 ms on a quiet machine"
     assert psutil.Process(one.process.pid).memory_info().rss < 20_000_000

@@ -67,7 +67,7 @@ async def test_a_body_that_stops_times_out(site: Site) -> None:
     client = await site.client(port)
     start = time.monotonic()
     assert (await client.ask(H + b"Content-Length: 10\r\n\r\nabc"))[2] == b"BodyTimeout 1804"
-    assert 0.1 < time.monotonic() - start < 0.6
+    assert 0.1 < time.monotonic() - start < 5
     assert await client.is_closed()
 
 

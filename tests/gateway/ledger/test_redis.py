@@ -96,7 +96,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
-async def until(check: Callable[[], Any], within: float = 5.0) -> None:
+async def until(check: Callable[[], Any], within: float = 15.0) -> None:
     deadline = time.monotonic() + within
     while not check():
         assert time.monotonic() < deadline, f"not within {within:g} s"

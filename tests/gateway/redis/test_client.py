@@ -50,7 +50,7 @@ async def connected(url: str, **options: Any) -> AsyncIterator[Client]:
         await asyncio.sleep(0)
 
 
-async def until(check: Any, within: float = 5.0) -> None:
+async def until(check: Any, within: float = 15.0) -> None:
     deadline = time.monotonic() + within
     while not check():
         assert time.monotonic() < deadline, f"not within {within:g} s"
@@ -163,7 +163,7 @@ async def test_f30_a_server_that_is_not_there_yet(server: Server) -> None:
     client = Client(parse_location(server.url))
     begun = time.monotonic()
     await client.start(0.3)
-    assert not client.is_up and time.monotonic() - begun < 1.0
+    assert not client.is_up and time.monotonic() - begun < 5.0
     with pytest.raises(Down):
         await client.call("k", "PING")
     server.start()
