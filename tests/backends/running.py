@@ -13,7 +13,8 @@ import psutil
 
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
+from gateway.engines.site import Site
 
 MLX_PYTHON = Path(sys.prefix) / "mlx" / "bin" / "python"  # where `make engines` puts it
 

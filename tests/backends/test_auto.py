@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from gateway.cli import tollkeeper
 from gateway.engines.leftovers import Leftovers
 from gateway.engines.probe import Prober
-from gateway.engines.process import Engine, Site
+from gateway.engines.process import Engine
+from gateway.engines.site import Site
 from gateway.loader import load_backend
 from gateway.settings.problem import ConfigError
 from tests.backends.folder import write_folder
