@@ -43,7 +43,7 @@ async def test_the_report_is_what_the_ledger_counted(tmp_path: Path) -> None:
     )
     with running_gateway(document, workers=2, folder=tmp_path) as gateway:
         await make_traffic(gateway)
-        await asyncio.to_thread(eventually, lambda: is_settled(gateway), 30.0, "all journals are settled")
+        await asyncio.to_thread(eventually, lambda: is_settled(gateway), 60.0, "all journals are settled")
         assert gateway.stop() == 0
         lines = list(read_report(gateway))
         rows = gateway.rows()
@@ -76,7 +76,7 @@ async def make_traffic(gateway: Gateway) -> None:
     await asyncio.gather(*held)
     await wait_for(loads, 60)
     for load in loads:
-        await load.stop(30.0)
+        await load.stop(60.0)
 
 
 async def wait_for(loads: list[Load], answers: int) -> None:

@@ -1,7 +1,7 @@
 """Analytics as callers get them: the figures are compared with those of the requests themselves."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from statistics import mean
 from typing import Any
@@ -13,7 +13,7 @@ from gateway.control.analytics.roller import fold_all
 from gateway.control.api import analytics
 from gateway.control.api.call import Caller
 from gateway.control.query.fields import GOOD
-from gateway.control.store import Store
+from gateway.control.store import Store, open_store
 from gateway.control.tables import feedback
 from gateway.journal import Closed
 from tests.gateway.control.analytics.month import make_requests, write
@@ -37,11 +37,18 @@ async def stage(any_store: Store) -> AsyncIterator[Stage]:
         yield made
 
 
-@pytest.fixture
-async def plain_stage(store: Store) -> AsyncIterator[Stage]:
-    """Over SQLite alone, for what no database is asked."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = open_store(str(tmp_path_factory.mktemp("store") / "store.sqlite"))
     fill(store)
-    async with playing(store, analytics.ENDPOINTS) as made:
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def plain_stage(filled: Store) -> AsyncIterator[Stage]:
+    """Over SQLite alone, for what no database is asked."""
+    async with playing(filled, analytics.ENDPOINTS) as made:
         yield made
 
 
