@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
-_HAS_BEGUN: web.RequestKey[bool] = web.RequestKey("has_begun", bool)
+_ANSWER: web.RequestKey[web.StreamResponse] = web.RequestKey("answer", web.StreamResponse)  # that has begun
 _WRONG_KEY = 1002
 _log = logging.getLogger("tollkeeper.control")
 
@@ -82,7 +82,7 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str, 
             request[_CALLER] = identify(request, request_id)
             return await handler(request)
         except ConnectionError:
-            raise  # the reader has left: nobody hears an answer
+            return request.get(_ANSWER, web.Response())  # the reader has left: nobody hears it
         except GatewayError as error:
             if _CALLER not in request and error.number == _WRONG_KEY:
                 await house.note(describe_stranger(request, house.clock()))
@@ -94,19 +94,19 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str, 
         except Exception:
             _log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
             failure = GatewayError(1900)
-        if _HAS_BEGUN in request:
-            raise _break_off(request)
+        if _ANSWER in request:
+            return _break_off(request)
         return render_error(failure, request_id, header)
 
     return guard
 
 
-async def _note_begin(request: web.Request, _response: web.StreamResponse) -> None:
-    request[_HAS_BEGUN] = True
+async def _note_begin(request: web.Request, response: web.StreamResponse) -> None:
+    request[_ANSWER] = response
 
 
-def _break_off(request: web.Request) -> ConnectionError:
+def _break_off(request: web.Request) -> web.StreamResponse:
     """What is not whole must not look as if it were."""
     if request.transport is not None:
         request.transport.abort()
-    return ConnectionResetError("the answer broke off")
+    return request[_ANSWER]

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from gateway.control.api.call import Call, Caller, Found, Listed, Page, Query
 from gateway.control.api.endpoint import Endpoint
+from gateway.control.api.events import Events
 from gateway.control.store import Store
 from gateway.errors import GatewayError
 from tests.gateway.control.api.stage import Stage, playing
@@ -63,7 +64,22 @@ async def stream(call: Call[Query, None]) -> web.StreamResponse:
     raise GatewayError(1605) if call.path["how"] == "refusal" else RuntimeError("a bug")
 
 
+async def go_on(call: Call[Query, None]) -> web.StreamResponse:
+    events = Events(call.request)
+    await events.open()
+    LEFT.clear()
+    try:
+        while True:
+            await events.pulse()
+            await asyncio.sleep(0.01)
+    finally:
+        LEFT.set()
+
+
+LEFT = asyncio.Event()  # the stream above has ended
+
 ENDPOINTS = (
+    Endpoint(method="GET", path="/endless", summary="Endless", handler=go_on, form="stream"),
     Endpoint(method="GET", path="/stream/{how}", summary="Breaks", handler=stream, form="stream"),
     Endpoint(method="GET", path="/things/{id}", summary="One", handler=show, answer=Thing),
     Endpoint(method="GET", path="/things", summary="All", handler=list_all, query=ThingQuery, answer=Thing, form="list",
@@ -194,3 +210,13 @@ async def test_errors_are_the_catalogues(stage: Stage, method: str, path: str, s
 async def test_an_answer_that_breaks_does_not_look_whole(stage: Stage, how: str) -> None:
     with pytest.raises(ClientPayloadError):
         await stage.call("GET", f"/stream/{how}", BOB)
+
+
+async def test_a_reader_who_leaves_is_no_error(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await stage.client.get("/endless")
+    assert await answer.content.readline() == b": still here\n"
+    answer.close()
+    async with asyncio.timeout(20):
+        await LEFT.wait()
+    assert (await stage.get("/things/7", BOB))["status"] == "success"
+    assert not caplog.records
