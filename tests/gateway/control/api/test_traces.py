@@ -88,15 +88,15 @@ async def test_an_error_says_what_helps(stage: Stage, any_store: Store) -> None:
     assert trace["error"]["cure"]
 
 
-@pytest.mark.parametrize("sort", ["ts", "-ts", "duration", "-duration_ms", "cost", "-total_cost", "tokens", "-tokens"])
-async def test_pages_follow_each_other_in_every_order(stage: Stage, any_store: Store, sort: str) -> None:
+async def test_pages_follow_each_other_in_every_order(stage: Stage, any_store: Store) -> None:
     store_rows(any_store, ROWS)
-    found = await walk(stage, sort=sort, limit=7)
-    assert sorted(trace["id"] for trace in found) == sorted(row.opened.id for row in ROWS)
-    field = {"ts": "ts", "duration": "duration_ms", "duration_ms": "duration_ms", "cost": "total_cost",
-             "total_cost": "total_cost", "tokens": "total_tokens"}[sort.lstrip("-")]  # fmt: skip
-    keys = [(-1 if trace[field] is None else trace[field], trace["id"]) for trace in found]
-    assert keys == sorted(keys, reverse=sort.startswith("-"))
+    fields = {"ts": "ts", "duration": "duration_ms", "total_cost": "total_cost", "tokens": "total_tokens"}
+    for name, field in fields.items():
+        for sort in (name, f"-{name}"):
+            found = await walk(stage, sort=sort, limit=7, fields="id,ts,duration_ms,total_cost,total_tokens")
+            assert sorted(trace["id"] for trace in found) == sorted(row.opened.id for row in ROWS)
+            keys = [(-1 if trace[field] is None else trace[field], trace["id"]) for trace in found]
+            assert keys == sorted(keys, reverse=sort.startswith("-")), sort
 
 
 async def test_a_walk_sees_each_row_once_while_others_arrive(stage: Stage, any_store: Store) -> None:
