@@ -79,7 +79,7 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """What people and programs think of answers, 0 to 1. `labels` are how often each was given."""
+    """What people and programs think of answers, 0 to 1. `labels` are how often the commonest were given."""
 
     count: int
     mean_score: float | None
@@ -192,7 +192,8 @@ def _mean(microseconds: int, count: int) -> float | None:
 
 def _feedback(opinions: Opinions) -> Feedback:
     count = sum(how_many for _, how_many, _ in opinions)
-    labels = {label: how_many for label, how_many, _ in sorted(opinions) if label}
+    largest = sorted(opinions, key=lambda opinion: (-opinion[1], opinion[0]))
+    labels = {label: how_many for label, how_many, _ in largest[:_LABELS] if label}
     return Feedback(count, sum(scores for _, _, scores in opinions) / count if count else None, labels)
 
 
@@ -200,6 +201,7 @@ def _some(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+_LABELS = 50  # that are told
 _PARTS = ("queue_us", "load_us", "connect_us", "first_token_us", "decode_us", "overhead_us")
 _GOOD = tuple(f"outcome_{outcome}" for outcome in GOOD)
 _TOKENS = ("requests", "tokens_in", "tokens_out", "tokens_cached", "cost_nano", "unpriced")
