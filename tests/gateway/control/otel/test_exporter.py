@@ -23,6 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporter, "_PAUSE", 0.01)
     monkeypatch.setattr(exporter, "_PAUSES", (0.01, 0.02))
     monkeypatch.setattr(exporter, "_INTERVAL", 0.05)
+    monkeypatch.setattr(exporter, "_LAST_WORDS", 60.0)  # a busy machine takes its time
 
 
 @pytest.fixture
