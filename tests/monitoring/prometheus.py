@@ -23,6 +23,12 @@ from tests.harness import eventually
 
 SCALE = 60
 SCRAPE = "500ms"
+# A minute is a second here: a machine that stands still for so long looks like these.
+STALLS = {
+    "TollkeeperDown", "TollkeeperProxySlow", "TollkeeperAdminSlow", "TollkeeperTraceLag", "TollkeeperDatabaseDown",
+    "TollkeeperRedisDown", "TollkeeperLedgerDegraded", "TollkeeperUpstreamUnavailable", "TollkeeperEndpointDown",
+    "TollkeeperErrorRate", "TollkeeperErrorBudgetFast", "TollkeeperErrorBudgetSlow",
+}  # fmt: skip
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"

@@ -102,6 +102,24 @@ class Client:
 
 
 @contextlib.contextmanager
+def repeating(act: Callable[[], object], pause: float = 0.2) -> Iterator[None]:
+    """For the time of the block a thread does this, again and again."""
+    ending = Event()
+
+    def run() -> None:
+        while not ending.wait(pause):
+            act()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def traffic(
     url: str, key: str, *asks: Callable[[Client], object], pause: float = 0.05, clients: int = 1
 ) -> Iterator[None]:

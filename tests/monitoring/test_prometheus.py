@@ -10,19 +10,13 @@ import pytest
 from gateway.cli.session import Refused
 from gateway.monitoring.dashboards import DASHBOARDS
 from tests.harness import Gateway
-from tests.monitoring.prometheus import Prometheus, needs_prometheus
+from tests.monitoring.prometheus import STALLS, Prometheus, needs_prometheus
 from tests.monitoring.scene import Scene, watched_gateway
 from tests.monitoring.scenery import Client, traffic
 from tests.monitoring.test_rules import needs_promtool, promtool
 
 pytestmark = needs_prometheus
 
-# A minute is a second here: a machine that stands still for so long looks like these. `make proof` is stricter.
-STALLS = {
-    "TollkeeperDown", "TollkeeperProxySlow", "TollkeeperAdminSlow", "TollkeeperTraceLag", "TollkeeperDatabaseDown",
-    "TollkeeperRedisDown", "TollkeeperLedgerDegraded", "TollkeeperUpstreamUnavailable", "TollkeeperEndpointDown",
-    "TollkeeperErrorRate", "TollkeeperErrorBudgetFast", "TollkeeperErrorBudgetSlow",
-}  # fmt: skip
 MACHINE = {"TollkeeperDiskNearlyFull"}  # that the tests run on
 HEALTHY = " and on () ".join(
     f'sum(tollkeeper_requests_total{{model="{model}",status="2xx"}}) > 10'

@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +20,9 @@ from gateway.cli.session import Refused
 from gateway.monitoring.alerts import ALERTS
 from gateway.settings.state import journal_folder, store_file
 from tests.harness import eventually
-from tests.monitoring.prometheus import needs_prometheus
+from tests.monitoring.prometheus import STALLS, needs_prometheus
 from tests.monitoring.scene import STORE, Scene, watched_gateway, write_certificate
-from tests.monitoring.scenery import Client, small_disk, traffic
+from tests.monitoring.scenery import Client, repeating, small_disk, traffic
 
 pytestmark = [pytest.mark.proof, needs_prometheus]
 
@@ -135,21 +135,28 @@ def fill_the_disk(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def kill_control(scene: Scene) -> Iterator[None]:
-    for _ in range(4):
-        control = scene.gateway.control_pid()
-        os.kill(control, signal.SIGKILL)
-        eventually(lambda old=control: scene.gateway.status()["control"]["pid"] not in (None, old), 30.0, "control")
-    yield
+    with repeating(lambda: kill([scene.gateway.status()["control"]["pid"]])):
+        yield
 
 
 @contextmanager
-def kill_workers_without_issuer(scene: Scene) -> Iterator[None]:
+def kill_workers(scene: Scene) -> Iterator[None]:
+    with repeating(lambda: kill(scene.gateway.workers())):
+        yield
+
+
+def kill(pids: Sequence[int | None]) -> None:
+    for pid in filter(None, pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def lose_the_issuer(scene: Scene) -> Iterator[None]:
+    """Each new worker asks for its keys, at first again and again."""
     scene.issuer.status = 500
-    for _ in range(4):
-        (worker,) = scene.gateway.workers()
-        os.kill(worker, signal.SIGKILL)
-        eventually(lambda old=worker: scene.gateway.workers() not in ([], [old]), 30.0, "another worker")
-    yield
+    with repeating(scene.gateway.reload, pause=2):
+        yield
 
 
 @contextmanager
@@ -159,13 +166,8 @@ def refuse_telemetry(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
-def lose_redis(scene: Scene) -> Iterator[None]:
+def lose_redis_and_upstream(scene: Scene) -> Iterator[None]:
     scene.redis.kill()
-    yield
-
-
-@contextmanager
-def lose_the_upstream(scene: Scene) -> Iterator[None]:
     scene.upstream.stop()
     yield
 
@@ -182,6 +184,7 @@ def refuse_a_reload(scene: Scene) -> Iterator[None]:
 def kill_the_gateway(scene: Scene) -> Iterator[None]:
     scene.gateway.kill()
     yield
+    eventually(lambda: not scene.gateway.survivors(), 30.0, "no survivors")
 
 
 FAULTS: dict[Fault, set[str]] = {
@@ -198,10 +201,10 @@ FAULTS: dict[Fault, set[str]] = {
     lock_the_store: {"DatabaseDown", "TraceLag", "AdminSlow", "JournalsNearlyFull"},
     fill_the_store: {"StoreNearlyFull"},
     kill_control: {"ControlRestarts"},
-    kill_workers_without_issuer: {"WorkerRestarts", "JwksStale"},
+    lose_the_issuer: {"JwksStale"},
+    kill_workers: {"WorkerRestarts"},
     refuse_telemetry: {"TelemetryDropped"},
-    lose_redis: {"RedisDown", "LedgerDegraded"},
-    lose_the_upstream: {"UpstreamUnavailable", "EndpointDown"},
+    lose_redis_and_upstream: {"RedisDown", "LedgerDegraded", "UpstreamUnavailable", "EndpointDown"},
     refuse_a_reload: {"ReloadFailed"},
     kill_the_gateway: {"Down"},
 }
@@ -223,10 +226,13 @@ def test_each_alert_fires_of_its_fault_and_health_is_silent(tmp_path: Path) -> N
 
 
 def stay_healthy(scene: Scene) -> None:
+    """Nothing fires for so long on end. A machine that stood still for a moment is given another try."""
     eventually(lambda: not scene.prometheus.alerts(), 20.0, "nothing is left of the start")
-    end = time.monotonic() + HEALTH
-    while time.monotonic() < end:
-        assert not scene.prometheus.firing()
+    since = began = time.monotonic()
+    while time.monotonic() - since < HEALTH:
+        if firing := scene.prometheus.firing():
+            assert firing <= STALLS and time.monotonic() - began < 5 * HEALTH, firing
+            since = time.monotonic()
         time.sleep(0.25)
 
 
