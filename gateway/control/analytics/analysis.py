@@ -92,18 +92,12 @@ def _choose(sums: Sums, question: Question, at: int, top: int) -> list[Group]:
     """The groups of the `top` largest by the sum at `at`; of each its buckets in their order."""
     if not question.is_grouped:
         return []
-    sizes: dict[Group, int] = {}
-    for group, values in sums.items():
-        whole = _without_bucket(group, question)
-        sizes[whole] = sizes.get(whole, 0) + values[at]
+    buckets: dict[Group, list[Group]] = {}
+    for group in sums:
+        buckets.setdefault(group[:-1] if question.bucket else group, []).append(group)
+    sizes = {whole: sum(sums[group][at] for group in groups) for whole, groups in buckets.items()}
     largest = sorted(sizes, key=lambda whole: (-sizes[whole], whole))[:top]
-    ranks = {whole: rank for rank, whole in enumerate(largest)}
-    chosen = [group for group in sums if _without_bucket(group, question) in ranks]
-    return sorted(chosen, key=lambda group: (ranks[_without_bucket(group, question)], group))
-
-
-def _without_bucket(group: Group, question: Question) -> Group:
-    return group[:-1] if question.bucket else group
+    return [group for whole in largest for group in sorted(buckets[whole])]
 
 
 def _shift(group: Group, question: Question, by: int) -> Group:
