@@ -32,7 +32,8 @@ HEADERS = {"Cache-Control": "private, max-age=60"}
 BUCKETS = ("hour", "day", "week", "month")
 
 _BY = tuple(name for name in DIMENSIONS if name != "period")
-_Name = Annotated[str, msgspec.Meta(max_length=255)]
+_NO_NUL = r"^[^\x00]*$"  # which PostgreSQL's texts cannot hold
+Name = Annotated[str, msgspec.Meta(max_length=255, pattern=_NO_NUL)]
 
 
 class AnalyticsQuery(Query, frozen=True, kw_only=True):
@@ -48,19 +49,19 @@ class AnalyticsQuery(Query, frozen=True, kw_only=True):
     compare: Literal["", "previous"] = ""
     top: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     calls: Literal["models", "all"] = "models"
-    consumer: _Name = ""
-    project: _Name = ""
-    tier: _Name = ""
-    route: _Name = ""
-    model: _Name = ""
-    provider: _Name = ""
-    operation: _Name = ""
+    consumer: Name = ""
+    project: Name = ""
+    tier: Name = ""
+    route: Name = ""
+    model: Name = ""
+    provider: Name = ""
+    operation: Name = ""
 
 
 class CompareQuery(AnalyticsQuery, frozen=True, kw_only=True):
     """`models` names those that are compared: `a,b`; none: all."""
 
-    models: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    models: Annotated[str, msgspec.Meta(max_length=1000, pattern=_NO_NUL)] = ""
 
 
 def _serve(kind: Kind, default: str = "") -> Callable[[Call[AnalyticsQuery, None]], Awaitable[Found]]:

@@ -1,6 +1,6 @@
 """The usage report of a month, as JSON or CSV: what each consumer is billed from."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.control.analytics.month import read_month
 from gateway.control.analytics.question import TooMany
 from gateway.control.analytics.report import Report, parse_month, write_csv
-from gateway.control.api.analytics import HEADERS, usage_scope
+from gateway.control.api.analytics import HEADERS, Name, usage_scope
 from gateway.control.api.call import Call, Found, Query, Result
 from gateway.control.api.endpoint import Endpoint
 from gateway.errors import GatewayError
@@ -17,7 +17,7 @@ from gateway.errors import GatewayError
 class UsageQuery(Query, frozen=True, kw_only=True):
     """One consumer's report, or everybody's whose usage one may read. `fields` do not count in CSV."""
 
-    consumer: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    consumer: Name = ""
     format: Literal["json", "csv"] = "json"
 
 

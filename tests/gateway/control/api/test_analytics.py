@@ -240,7 +240,7 @@ async def test_of_usage_everybody_sees_his_own(plain_stage: Stage) -> None:
         ({"group_by": "peer"}, "group_by"), ({"group_by": "day,hour"}, "group_by"), ({"from": "noon"}, "from"),
         ({"from": "1h", "to": "2h"}, "from"), ({"from": "1d", "bucket": "month", "compare": "previous"}, "from"),
         ({"from": "20d", "bucket": "hour"}, "from"), ({"bucket": "year"}, "bucket"), ({"top": "0"}, "top"),
-        ({"from": "9999-01-01"}, "from"), ({"nonsense": "1"}, "nonsense"),
+        ({"from": "9999-01-01"}, "from"), ({"nonsense": "1"}, "nonsense"), ({"consumer": "a\x00"}, "consumer"),
     ],
 )  # fmt: skip
 async def test_what_is_refused(plain_stage: Stage, parameters: dict[str, str], param: str) -> None:
