@@ -29,7 +29,7 @@ from gateway.cli.session import ask
 from gateway.settings.state import admin_key_file, demo_keys_file, store_file
 
 COMMAND = (sys.executable, "-P", "-c", "from gateway.cli import main; main()")
-START = 30.0  # seconds
+START = 120.0  # seconds
 Document = dict[str, Any]
 
 
