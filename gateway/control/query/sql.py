@@ -5,29 +5,14 @@ from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    column,
-    exists,
-    false,
-    func,
-    literal_column,
-    not_,
-    or_,
-    select,
-    table,
-    true,
-)
+from sqlalchemy import ColumnElement, Connection, and_, false, func, literal_column, not_, or_, true
 
 from gateway.control.api.scope import Scope
 from gateway.control.query.condition import FAILED, Compare, Condition, Every, Not, Some, Words
 from gateway.control.query.fields import FIELDS, GOOD
-from gateway.control.query.words import Phrase
-from gateway.control.tables import contents, requests
+from gateway.control.query.fulltext import count, find_ids, look_into
+from gateway.control.tables import requests
 
-_index = table("contents_text", column("rowid"))
 # In the very words of the partial index, or the database would not know it again.
 FAILED_TEXT = f"(outcome NOT IN ({', '.join(map(repr, GOOD))}))"
 _COMMON = 1000  # texts
@@ -56,7 +41,9 @@ def to_sql(condition: Condition, dialect: str, common: Collection[Words] = ()) -
         case Not(part):
             return not_(to_sql(part, dialect, common))
         case Words(phrases):
-            return _look_into(phrases) if condition in common else requests.c.id.in_(_search(phrases, dialect))
+            if condition in common:
+                return look_into(phrases)
+            return requests.c.id.in_(find_ids(phrases, dialect))
         case Compare():
             return _compare(condition, dialect)
 
@@ -100,7 +87,7 @@ def find_common(connection: Connection, condition: Condition) -> Collection[Word
     """The searches in it that find so much that SQLite had better look at rows one by one, in their order."""
     if connection.dialect.name != "sqlite":
         return ()
-    return [words for words in _list_words(condition) if _count(connection, words) > _COMMON]
+    return [words for words in _list_words(condition) if count(connection, words.phrases, _COMMON) == _COMMON]
 
 
 def _is_narrow(condition: Condition) -> bool:
@@ -125,37 +112,3 @@ def _list_words(condition: Condition) -> list[Words]:
             return [condition]
         case _:
             return []
-
-
-def _count(connection: Connection, words: Words) -> int:
-    """How many texts hold them; no further than need be."""
-    found = select(_index.c.rowid).where(_holds(_match(words.phrases))).limit(_COMMON + 1).subquery()
-    return connection.scalar(select(func.count()).select_from(found)) or 0
-
-
-def _match(phrases: tuple[Phrase, ...]) -> str:
-    return " AND ".join(f'"{" ".join(phrase)}"' for phrase in phrases)
-
-
-def _holds(wanted: str) -> ColumnElement[bool]:
-    return literal_column("contents_text").op("MATCH")(wanted)
-
-
-def _look_into(phrases: tuple[Phrase, ...]) -> ColumnElement[bool]:
-    """Whether the text of the row at hand holds them; of SQLite."""
-    said = contents.alias("said")
-    number: ColumnElement[int] = literal_column("said.number")
-    found = exists().select_from(_index).where(_index.c.rowid == number, _holds(_match(phrases)))
-    return exists().select_from(said).where(said.c.id == requests.c.id, found)
-
-
-def _search(phrases: tuple[Phrase, ...], dialect: str) -> Any:
-    """The ids whose texts hold the phrases."""
-    found = select(contents.c.id)
-    if dialect == "sqlite":
-        numbers = select(_index.c.rowid).where(_holds(_match(phrases)))
-        return found.where(literal_column("contents.number").in_(numbers))
-    return found.where(*[
-        literal_column("contents.words").op("@@")(func.phraseto_tsquery(literal_column("'simple'"), " ".join(phrase)))
-        for phrase in phrases
-    ])  # fmt: skip

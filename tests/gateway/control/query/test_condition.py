@@ -136,7 +136,7 @@ def test_texts_are_found_by_their_words(any_store: Store) -> None:
 def test_words_of_many_texts_are_looked_for_row_by_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It finds the same; SQLite is only asked in another way."""
     store_rows(store, ROWS[:4], TEXTS)
-    monkeypatch.setattr(sql, "_COMMON", 0)
+    monkeypatch.setattr(sql, "_COMMON", 1)
     for text, found in SEARCHES:
         words = compare("text", "text", text, FRAME)
         with store.reading.connect() as connection:
