@@ -1,6 +1,6 @@
-"""A real Prometheus for tests, with the real rules at 1/60 of their time.
+"""A real Prometheus for tests, with the real rules in a shorter time.
 
-    with running_prometheus(folder, target="127.0.0.1:8100") as prometheus:
+    with running_prometheus(folder, "127.0.0.1:8100", scale=60) as prometheus:
         prometheus.query("up"), prometheus.firing()
 """
 
@@ -21,9 +21,7 @@ import yaml
 from gateway.monitoring.rules import Terms, write_rules
 from tests.harness import eventually
 
-SCALE = 60
-SCRAPE = "500ms"
-# A minute is a second here: a machine that stands still for so long looks like these.
+# A minute is a few seconds here: a machine that stands still for so long looks like these.
 STALLS = {
     "TollkeeperDown", "TollkeeperProxySlow", "TollkeeperAdminSlow", "TollkeeperTraceLag", "TollkeeperDatabaseDown",
     "TollkeeperRedisDown", "TollkeeperLedgerDegraded", "TollkeeperUpstreamUnavailable", "TollkeeperEndpointDown",
@@ -36,16 +34,17 @@ needs_prometheus = pytest.mark.skipif(
 
 
 class Prometheus:
-    """One process, which scrapes `target` as the job tollkeeper twice a second, and evaluates as often."""
+    """One process, which scrapes `target` as the job tollkeeper. At `scale` 60 a minute is a second, to it as well."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, target: str, scale: int) -> None:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         rules = folder / "rules.yaml"
-        rules.write_text(write_rules(Terms(SCALE)))
+        rules.write_text(write_rules(Terms(scale)))
         job = {"job_name": "tollkeeper", "static_configs": [{"targets": [target]}]}
-        timing = {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
+        often = f"{30_000 // scale}ms"
+        timing = {"scrape_interval": often, "scrape_timeout": often, "evaluation_interval": often}
         document = {"global": timing, "rule_files": [str(rules)], "scrape_configs": [job]}
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(document))
         with open(folder / "prometheus.log", "ab") as log:
@@ -64,7 +63,7 @@ class Prometheus:
                 return bool(self.query('up{job="tollkeeper"} == 1'))
             return False
 
-        eventually(scrapes, 60.0, "Prometheus scrapes the gateway")
+        eventually(scrapes, 120.0, "Prometheus scrapes the gateway")
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """The series of an expression, now. Raises OSError."""
@@ -80,9 +79,15 @@ class Prometheus:
         """Names of alerts."""
         return {alert["labels"]["alertname"] for alert in self.alerts() if alert["state"] == "firing"}
 
-    def await_firing(self, *names: str, within: float = 90.0) -> None:
-        """Until all of these have fired."""
-        eventually(lambda: set(names) <= self.firing(), within, f"{names} fire")
+    def await_firing(self, *names: str, within: float = 180.0) -> list[dict[str, Any]]:
+        """The alerts that fire once all of these do."""
+
+        def look() -> list[dict[str, Any]]:
+            found = [alert for alert in self.alerts() if alert["state"] == "firing"]
+            return found if set(names) <= {alert["labels"]["alertname"] for alert in found} else []
+
+        firing: list[dict[str, Any]] = eventually(look, within, f"{names} fire")
+        return firing
 
     def stop(self) -> None:
         self.process.terminate()
@@ -94,17 +99,17 @@ class Prometheus:
 
     def _get(self, what: str, **arguments: str) -> dict[str, Any]:
         url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(arguments)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             data: dict[str, Any] = json.load(answer)["data"]
             return data
 
 
 @contextlib.contextmanager
-def running_prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+def running_prometheus(folder: Path, target: str, scale: int) -> Iterator[Prometheus]:
     """One that has scraped `target` (host:port of a gateway's status address) at least once."""
     place = folder / "prometheus"
     place.mkdir()
-    prometheus = Prometheus(place, target)
+    prometheus = Prometheus(place, target, scale)
     try:
         prometheus.wait_ready()
         yield prometheus

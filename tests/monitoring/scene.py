@@ -80,7 +80,7 @@ def document(folder: Path, upstream: Upstream, issuer: Issuer, redis: Server) ->
 
 
 @contextlib.contextmanager
-def watched_gateway(folder: Path) -> Iterator[Scene]:
+def watched_gateway(folder: Path, scale: int) -> Iterator[Scene]:
     """Everything in `folder`; callers of every kind ask all the time, and get what they ask for."""
     with contextlib.ExitStack() as stack:
         upstream, collector = Upstream(), Upstream(b"")
@@ -93,7 +93,8 @@ def watched_gateway(folder: Path) -> Iterator[Scene]:
         environment = write_plugin(folder / "plugins", "idler", IDLES)
         settings = {**document(folder, upstream, issuer, redis), "otel": {"endpoint": collector.url}}
         gateway = stack.enter_context(running_gateway(settings, workers=1, folder=folder, environment=environment))
-        prometheus = stack.enter_context(running_prometheus(folder, gateway.status_url.removeprefix("http://")))
+        target = gateway.status_url.removeprefix("http://")
+        prometheus = stack.enter_context(running_prometheus(folder, target, scale))
         scene = Scene(gateway, prometheus, upstream, issuer, redis, collector, folder / "cert.pem")
         open_key, url = gateway.key("open"), gateway.url
         for callers in ((stream, distant, text), (crowd, crowd), (crowd, cold), (crowd, traces)):
