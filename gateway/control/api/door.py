@@ -82,7 +82,7 @@ def _guard(name: Callable[[web.Request], str], identify: Identify, header: str, 
             request[_CALLER] = identify(request, request_id)
             return await handler(request)
         except ConnectionError:
-            return request.get(_ANSWER, web.Response())  # the reader has left: nobody hears it
+            return request[_ANSWER] if _ANSWER in request else web.Response()  # the reader has left: nobody hears it
         except GatewayError as error:
             if _CALLER not in request and error.number == _WRONG_KEY:
                 await house.note(describe_stranger(request, house.clock()))

@@ -30,8 +30,8 @@ def test_short_forms(content: Any, kept: tuple[int, int] | None) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["keys", "PAT-[0-9]{6,12}", "(?i)acme[ -]?corp", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3,6}\b", "a|b|c", "(?:ab){1,30}",
-     "[a-z]{1,900}", "x{1,20}+y", "(?=a)b", r"(a)\1"],
+    ["keys", "PAT-[0-9]{6,12}", "(?i)acme[ -]?corp", r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3,6}\b", "a|b|c",
+     "(?:ab){1,30}", "[a-z]{1,900}", "x{1,20}+y", "(?=a)b", r"(a)\1"],
 )  # fmt: skip
 def test_quick_patterns(pattern: str) -> None:
     assert problems({"redact": [pattern]}) == problems(trace={"redact": [pattern]}) == []
