@@ -38,7 +38,8 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
         return Failed("control is not ready", 1602)
 
     loop = asyncio.get_running_loop()
-    _, link = await loop.create_connection(lambda: Link(handle), sock=socket.socket(fileno=link_file))
+    link = Link(handle)
+    await loop.create_connection(lambda: link, sock=socket.socket(fileno=link_file))
 
     def leave() -> None:  # the pipe is readable when the supervisor's end is closed
         loop.remove_reader(alive_file)
