@@ -26,9 +26,10 @@ def gateway(hurried: Gateway) -> Gateway:
 
 def test_f46_slow_heads_and_bodies_hurt_only_themselves(gateway: Gateway) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {gateway.key('open')}\r\n".encode()
+    address = gateway.address
     with ExitStack() as stack:
-        heads = [stack.enter_context(Line(gateway.address)) for _ in range(150)]
-        bodies = [stack.enter_context(Line(gateway.address)) for _ in range(150)]
+        heads = [stack.enter_context(Line(address)) for _ in range(150)]
+        bodies = [stack.enter_context(Line(address)) for _ in range(150)]
         for line in heads:
             line.send(head + b"X-A: ")
         for line in bodies:
@@ -63,13 +64,15 @@ def _dribble(lines: list[Line], stop: threading.Event) -> None:
 
 
 def test_f47_connections_over_the_cap_are_told(gateway: Gateway) -> None:
+    address = gateway.address  # each look asks the gateway: 600 of them take longer than a head may
+
     def probe() -> tuple[int, int]:
-        with Line(gateway.address) as line:
+        with Line(address) as line:
             answer = line.ask("GET", "/echo", bearer(gateway.key("open")))
             return answer.status, 0 if answer.status == 200 else answer.error
 
     with ExitStack() as stack:
-        lines = [stack.enter_context(Line(gateway.address)) for _ in range(CAP)]
+        lines = [stack.enter_context(Line(address)) for _ in range(CAP)]
         assert lines[0].ask("GET", "/echo", bearer(gateway.key("open"))).status == 200
         eventually(lambda: probe() == (503, 1902), what="a refusal")
         assert lines[-1].ask("GET", "/echo", bearer(gateway.key("open"))).status == 200
