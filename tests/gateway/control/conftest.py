@@ -8,9 +8,9 @@ from gateway.control.store import Store, open_store, upgrade_store
 from tests.postgres import Server, need_postgres, running_postgres
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # gone with it: tests of engines look for processes that are left
 def postgres() -> Iterator[Server]:
-    """One PostgreSQL for all tests. Its database `model` is a store without a row, to be copied."""
+    """One PostgreSQL for all tests here. Its database `model` is a store without a row, to be copied."""
     need_postgres()
     with running_postgres() as server:
         server.query("CREATE DATABASE model")
