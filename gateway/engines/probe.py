@@ -28,11 +28,14 @@ class Prober:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def ask(self, url: str, headers: Mapping[str, str], body: str = "", patience: float = 0.0) -> int:
         """The status that GET of `url`, or POST of the JSON `body`, is answered with; 0 for no answer in time."""
         import aiohttp
 
+        if self._is_closed:  # a watch that is just ending
+            return 0
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         timeout = aiohttp.ClientTimeout(patience or _PATIENCE)
@@ -46,6 +49,7 @@ class Prober:
             return 0
 
     async def close(self) -> None:
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
 

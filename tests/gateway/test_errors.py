@@ -17,7 +17,7 @@ RANGES = {
     16: ("STORE", {503}, "server_error"),
     17: ("UPSTREAM", {502, 503}, "server_error"),
     18: ("TIMEOUT", {504, 503, 408}, "server_error"),
-    19: ("INTERNAL", {500, 502, 503}, "server_error"),
+    19: ("INTERNAL", {500, 501, 502, 503}, "server_error"),
 }
 
 

@@ -151,7 +151,9 @@ async def test_leases_are_spent_and_returned(server: Server) -> None:
 async def test_two_workers_share_a_rate(server: Server) -> None:
     account = Account((Rate("{c}:slow", 1, DAY, 150),))
     async with opened(server) as one, opened(server, "w2") as two:
-        answers = await asyncio.gather(*[till.take(account) for till in (one, two) for _ in range(100)])
+        answers: list[object] = []
+        for _ in range(20):  # a few at once: a busy machine must answer them within the budget of 50 ms
+            answers += await asyncio.gather(*[till.take(account) for till in (one, two) for _ in range(5)])
     assert sum(isinstance(answer, Charge) for answer in answers) == 150
 
 

@@ -20,8 +20,9 @@ class Door:
         self.asked: list[Command] = []
         self.socket = CommandSocket(str(path), self._obey)
 
-    async def _obey(self, command: Command) -> Done | Failed:
+    async def _obey(self, command: Command, actor: str) -> Done | Failed:
         self.asked.append(command)
+        assert actor.startswith("operator")
         await asyncio.sleep(0)
         return Done({"name": command.name}) if command.name != "bad" else Failed("no such command")
 
