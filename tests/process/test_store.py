@@ -166,5 +166,6 @@ async def test_beyond_the_journals_bound_requests_go_on_unwritten() -> None:
         await later(lambda: is_up(gateway))
         metrics = gateway.metrics()
         assert metrics["tollkeeper_journal_bytes"] >= 40_000 == metrics["tollkeeper_journal_limit_bytes"]
-        assert 10 < len(gateway.rows()) < asked
+        await later(lambda: len(gateway.rows()) > 10)  # the store may never have been seen to be away
+        assert len(gateway.rows()) < asked
         client.close()
