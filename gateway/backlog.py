@@ -30,9 +30,7 @@ def backlog_bytes(folder: str | Path) -> int:
 class Backlog:
     """Looks every second, for one worker's journal, and counts on its board what is lost. An item of the sweeper."""
 
-    def __init__(
-        self, journal: Journal, bound: int, board: Board, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, journal: Journal, bound: int, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
         self._journal = journal
         self._bound = bound  # bytes; 0: none
         self._board = board

@@ -4,8 +4,7 @@ import os
 import time
 from typing import Any
 
-import click
-
+from gateway.cli.failure import one_line
 from gateway.cli.option import Place
 from gateway.cli.session import NotRunning, Refused, ask
 from gateway.link import Command, Done
@@ -16,11 +15,8 @@ from gateway.supervisor.act import describe_act
 def change(place: Place, name: str, arguments: dict[str, Any]) -> Any:
     """Run one of control's commands and return its data; leaves with exit code 1 and the reason when it is refused."""
     state = place.state
-    try:
+    with one_line(NotRunning, Refused, OSError):
         return ask(state, name, arguments) if is_claimed(state) else _change_store(place, name, arguments)
-    except (NotRunning, Refused, OSError) as error:
-        click.echo(f"tollkeeper: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 def _change_store(place: Place, name: str, arguments: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.failure import one_line
 from gateway.cli.models_pull import cache, pull
 from gateway.cli.option import Place, place_options
 from gateway.cli.session import NotRunning, Refused, ask
@@ -74,11 +75,8 @@ def logs(place: Place, model: str) -> None:
 
 
 def _command(place: Place, name: str, **arguments: Any) -> Any:
-    try:
+    with one_line(NotRunning, Refused):
         return ask(place.state, name, arguments)
-    except (NotRunning, Refused) as error:
-        click.echo(f"tollkeeper: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

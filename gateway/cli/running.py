@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gateway.cli.failure import one_line
 from gateway.cli.option import Place, place_options
 from gateway.cli.session import NotRunning, Refused, ask
 
@@ -36,11 +37,8 @@ def status(place: Place, as_json: bool) -> None:
 
 
 def _command(place: Place, name: str) -> Any:
-    try:
+    with one_line(NotRunning, Refused):
         return ask(place.state, name)
-    except (NotRunning, Refused) as error:
-        click.echo(f"tollkeeper: {error}", err=True)
-        raise SystemExit(1) from None
 
 
 def _outline(data: Any, indent: str = "") -> Iterator[str]:

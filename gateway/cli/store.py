@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from gateway.backlog import backlog_bytes
+from gateway.cli.failure import one_line
 from gateway.cli.option import Place, place_options, read_duration
 from gateway.cli.table import moment
 from gateway.settings.site import State
@@ -142,18 +143,13 @@ def _alone(place: Place, needed: bool) -> Iterator[None]:
         os.close(lock)
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _told() -> contextlib.AbstractContextManager[None]:
     """What goes wrong is one line, and exit code 1."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from gateway.control.schema import StoreError
 
-    try:
-        yield
-    except (StoreError, SQLAlchemyError, StateBusy, OSError) as error:
-        click.echo(f"tollkeeper: {error}", err=True)
-        raise SystemExit(1) from None
+    return one_line(StoreError, SQLAlchemyError, StateBusy, OSError)
 
 
 def _cell(name: str, value: object) -> str:

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DataError
 
 from gateway.control.batch import Batch, plan, plan_lost
-from gateway.control.rows import insert_new, write_batch
+from gateway.control.insertion import insert_new
+from gateway.control.rows import write_batch
 from gateway.control.store import Store, checkpoint
 from gateway.control.tables import open_requests, writers
 from gateway.journal import Closed, is_locked, segment_path

@@ -6,26 +6,21 @@ SQLAlchemy's own handling of parameters costs more than the insert itself; the r
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.control.analytics.fold import queue_rows
 from gateway.control.audit.failures import count_failures
 from gateway.control.batch import Batch, Row
 from gateway.control.bulk import copy_rows
+from gateway.control.insertion import Insert, insert_into
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
 _of_opened = attrgetter(*column_names(Opened))
 _of_closed = attrgetter(*column_names(Closed))
-
-
-def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row; False where it is there already."""
-    statement = _insert(connection.dialect.name, table).on_conflict_do_nothing().values(values)
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
@@ -61,25 +56,21 @@ class _Texts(NamedTuple):
     used: str
 
 
-def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-
-
 @cache
 def _compile(dialect: str) -> _Texts:
     """Parameters stand as `?` for SQLite, `%s` for psycopg."""
     compiler = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
     mark, most = ("?", "max") if dialect == "sqlite" else ("%s", "greatest")
 
-    def text(statement: sqlite.Insert | postgresql.Insert) -> str:
+    def text(statement: Insert) -> str:
         return str(statement.compile(dialect=compiler))
 
-    opened, usage = _insert(dialect, open_requests), _insert(dialect, writer_usage)
+    opened, usage = insert_into(dialect, open_requests), insert_into(dialect, writer_usage)
     replaced = {column.name: opened.excluded[column.name] for column in open_requests.columns if column.name != "id"}
     added = {"units": writer_usage.c.units + usage.excluded.units}
     return _Texts(
-        requests=text(_insert(dialect, requests).on_conflict_do_nothing()),
-        contents=text(_insert(dialect, contents).on_conflict_do_nothing()),
+        requests=text(insert_into(dialect, requests).on_conflict_do_nothing()),
+        contents=text(insert_into(dialect, contents).on_conflict_do_nothing()),
         open=text(opened.on_conflict_do_update(index_elements=["id"], set_=replaced)),
         usage=text(usage.on_conflict_do_update(index_elements=list(writer_usage.primary_key), set_=added)),
         progress=f"UPDATE open_requests SET bytes_out = {mark}, tokens_out = {mark} WHERE id = {mark}",

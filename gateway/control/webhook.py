@@ -22,8 +22,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import delete, or_, select, update
 
+from gateway.control.insertion import insert_new
 from gateway.control.outbound import check_url, open_session
-from gateway.control.rows import insert_new
 from gateway.control.store import Store
 from gateway.control.tables import notices
 from gateway.link import Notice

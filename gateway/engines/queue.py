@@ -20,10 +20,10 @@ class _Turn:
 
     __slots__ = ("answer", "ask", "claim", "loading", "since", "timer")
 
-    def __init__(self, ask: Acquire, since: float, loading: float) -> None:
+    def __init__(self, ask: Acquire, claim: Claim, since: float, loading: float) -> None:
         self.answer: asyncio.Future[Slot | Failed] = asyncio.get_running_loop().create_future()
         self.ask = ask
-        self.claim = read_claim(ask)
+        self.claim = claim
         self.loading = loading
         self.since = since
         self.timer: asyncio.TimerHandle
@@ -64,7 +64,7 @@ class Queue:
         if isinstance(answer, Full):
             self._give_back(ticket, 0)
             return tell(queue_is_full(len(admission.waiting), claim, answer))
-        turn = self._turns[ticket] = _Turn(ask, now, loading)
+        turn = self._turns[ticket] = _Turn(ask, claim, now, loading)
         turn.timer = self._loop.call_later(ask.wait, self._expire, ticket)
         return turn.answer
 

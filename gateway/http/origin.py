@@ -52,6 +52,7 @@ class Origin:
     def __repr__(self) -> str:
         return f"Origin({self.path or self.host_header.decode()})"
 
+
 _AGAIN = 5.0  # seconds until a name is looked up again that could not be, while its old addresses serve
 
 

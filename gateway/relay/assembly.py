@@ -44,9 +44,7 @@ class Assembly(msgspec.Struct, frozen=True):
     way: door.Door
 
 
-def assemble(
-    config: schema.Config, started: int, guard: Guard | None = None, way: door.Door | None = None
-) -> Assembly:
+def assemble(config: schema.Config, started: int, guard: Guard | None = None, way: door.Door | None = None) -> Assembly:
     """Compile `config`, which was checked. `started` is unix seconds. Raises ConfigError or TypeError.
 
     `guard` is one that knows who has failed already, and is started by its owner; else the assembly has its own.

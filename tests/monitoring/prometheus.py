@@ -1,7 +1,7 @@
 """A real Prometheus for tests, with the real rules in a shorter time.
 
-    with running_prometheus(folder, "127.0.0.1:8100", scale=60) as prometheus:
-        prometheus.query("up"), prometheus.firing()
+with running_prometheus(folder, "127.0.0.1:8100", scale=60) as prometheus:
+    prometheus.query("up"), prometheus.firing()
 """
 
 import contextlib

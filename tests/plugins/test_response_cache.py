@@ -502,14 +502,14 @@ class SharedMemory:
 
 
 def workers(shared: SharedMemory) -> list[Workers]:
-    return [Workers(shared, time.monotonic, wall) for _ in range(2)]
+    return [Workers(shared, time.monotonic, lambda: ENTRY.made) for _ in range(2)]
 
 
 def draft() -> Draft:
     return Draft(b"key", None, 1000)
 
 
-ENTRY = Entry(wall(), ((b"content-type", b"application/json"),), ANSWER, (5, 7, 0, "counted"))
+ENTRY = Entry(1_700_000_000.0, ((b"content-type", b"application/json"),), ANSWER, (5, 7, 0, "counted"))
 
 
 async def test_one_worker_asks_and_the_others_look_for_its_answer() -> None:
@@ -550,6 +550,15 @@ async def test_an_answer_that_comes_in_between_is_not_asked_for_again() -> None:
     assert await second.claim(following, 5) == (ENTRY, False)
     await second.publish(following, None, 600)
     assert not shared.said
+
+
+async def test_an_answer_that_grew_too_old_meanwhile_is_not_shared() -> None:
+    shared = SharedMemory()
+    leading = draft()
+    worker = Workers(shared, time.monotonic, lambda: ENTRY.made + 600)
+    await worker.claim(leading, 5)
+    await worker.publish(leading, ENTRY, 600)
+    assert not shared.values and not shared.said
 
 
 @pytest.mark.parametrize("is_down", [True, False])

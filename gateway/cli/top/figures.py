@@ -59,10 +59,10 @@ def compare(before: Any, now: Any, status: Mapping[str, Any], slow: Sequence[Map
     return Figures(
         status=status,
         requests=_total(requests),
-        errors=_total({labels: slots for labels, slots in requests.items() if labels[3] in ("5xx", "0xx")}),
+        errors=_count_errors(requests),
         refused=_total(change["rejected_total"]),
-        tokens_in=_total({labels: slots for labels, slots in tokens.items() if labels[2] == "prompt"}),
-        tokens_out=_total({labels: slots for labels, slots in tokens.items() if labels[2] == "completion"}),
+        tokens_in=_total(_where(tokens, 2, "prompt")),
+        tokens_out=_total(_where(tokens, 2, "completion")),
         inflight=_total(_index(now, "inflight")),
         seconds=_spread("request_seconds", change["request_seconds"].values()),
         overhead=_spread("overhead_seconds", change["overhead_seconds"].values()),
@@ -85,9 +85,7 @@ def _model_rows(change: Mapping[str, _Slots]) -> list[Row]:
         Row(
             name,
             _total(_where(requests, 1, name)),
-            _total(
-                {labels: slots for labels, slots in _where(requests, 1, name).items() if labels[3] in ("5xx", "0xx")}
-            ),
+            _count_errors(_where(requests, 1, name)),
             _total(_where(change["tokens_total"], 0, name)),
             _spread("request_seconds", _where(seconds, 1, name).values()),
             _spread("first_token_seconds", _where(first, 0, name).values()),
@@ -103,7 +101,7 @@ def _tier_rows(change: Mapping[str, _Slots], ratios: _Slots) -> list[Row]:
         Row(
             name,
             _total(_where(requests, 2, name)),
-            _total({labels: slots for labels, slots in _where(requests, 2, name).items() if labels[3] == "4xx"}),
+            _total(_where(_where(requests, 2, name), 3, "4xx")),
             _total(_where(change["tokens_total"], 1, name)),
             ratio=ratios[(name,)][0] if (name,) in ratios else None,
         )
@@ -131,6 +129,11 @@ def _subtract(before: _Slots, now: _Slots, span: float) -> _Slots:
 
 def _where(series: _Slots, place: int, name: str) -> _Slots:
     return {labels: slots for labels, slots in series.items() if labels[place] == name}
+
+
+def _count_errors(requests: _Slots) -> float:
+    """Of 5xx, and of those that got no answer at all."""
+    return _total(_where(requests, 3, "5xx")) + _total(_where(requests, 3, "0xx"))
 
 
 def _total(series: _Slots) -> float:

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, func, select, update
 
 from gateway.control.api.call import Call, Found, Query
 from gateway.control.api.endpoint import Endpoint
+from gateway.control.insertion import insert_new
 from gateway.control.query.moment import show_moment
 from gateway.control.query.page import find_row
 from gateway.control.query.view import Feedback
-from gateway.control.rows import insert_new
 from gateway.control.tables import feedback
 from gateway.errors import GatewayError
 

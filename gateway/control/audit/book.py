@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, select
 
 from gateway.control.audit.entry import PRUNED, Entry, Head, Link, Verdict, link, verify
-from gateway.control.audit.failures import take_failures
+from gateway.control.audit.failures import has_failures, take_failures
 from gateway.control.store import Store
 from gateway.control.tables import audit
 from gateway.settings.state import write_private
@@ -39,7 +39,10 @@ class Book:
         self._keep(head)
 
     def flush(self) -> None:
-        """Make entries of the failed logins that were stored since the last call."""
+        """Make entries of the failed logins that were stored since the last call. Mostly there are none."""
+        with self._store.reading.connect() as connection:
+            if not has_failures(connection):
+                return
         with self._store.writing.begin() as connection:
             head = self._write(connection, take_failures(connection))
         self._keep(head)
@@ -48,13 +51,13 @@ class Book:
         """Remove the entries from before `before` (unix microseconds), and say so in one; how many they were."""
         mine = audit.c.instance == self._instance
         with self._store.writing.begin() as connection:
-            until = connection.scalar(select(func.max(audit.c.number)).where(mine, audit.c.at < before)) or 0
-            last = connection.execute(select(audit).where(mine, audit.c.number == until)).one_or_none()
+            old = select(audit).where(mine, audit.c.at < before).order_by(audit.c.number.desc()).limit(1)
+            last = connection.execute(old).one_or_none()
             if last is None:
                 return 0
-            entry = Entry(self._clock(), "gateway", PRUNED, details={"number": str(until), "hash": last.hash})
+            entry = Entry(self._clock(), "gateway", PRUNED, details={"number": str(last.number), "hash": last.hash})
             head = self._write(connection, [entry])
-            removed = connection.execute(delete(audit).where(mine, audit.c.number <= until)).rowcount
+            removed = connection.execute(delete(audit).where(mine, audit.c.number <= last.number)).rowcount
         self._keep(head)
         return int(removed)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.catalogue import CATALOGUE
 from gateway.control.audit.entry import Entry
+from gateway.control.insertion import insert_into
 from gateway.control.tables import login_failures
 from gateway.journal import Closed
 
@@ -34,6 +34,11 @@ def count_failures(connection: Connection, finished: Iterable[Closed]) -> None:
         _add(connection, found)
 
 
+def has_failures(connection: Connection) -> bool:
+    """Whether there is anything to take."""
+    return connection.execute(select(login_failures.c.address).limit(1)).first() is not None
+
+
 def take_failures(connection: Connection) -> list[Entry]:
     """The entries of what was counted, which is forgotten with the caller's transaction."""
     rows = connection.execute(delete(login_failures).returning(login_failures)).all()
@@ -54,7 +59,7 @@ def _add(connection: Connection, found: dict[tuple[str, int], list[int]]) -> Non
         key = (address if at < room or address in known else OTHERS, error)
         count = merged.setdefault(key, [0, first, last])
         count[0], count[1], count[2] = count[0] + times, min(count[1], first), max(count[2], last)
-    upsert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    upsert = insert_into(connection.dialect.name, table)
     rows = [
         {"address": address, "error": error, "times": times, "first": first, "last": last}
         for (address, error), (times, first, last) in sorted(merged.items())

@@ -27,6 +27,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def journals(tmp_path: Path) -> Path:
+    path = tmp_path / "journal"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
 def sqlite_store(tmp_path: Path, model: Path) -> Iterator[Store]:
     """`store.sqlite` in `tmp_path`."""
     opened = open_store(str(shutil.copy(model, tmp_path)))

@@ -27,13 +27,6 @@ WRITER = "0a1b2c3d-w1"
 
 
 @pytest.fixture
-def journals(tmp_path: Path) -> Path:
-    path = tmp_path / "journal"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def own_postgres() -> Iterator[Server]:
     """One that may be broken."""
     need_postgres()

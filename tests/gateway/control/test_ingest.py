@@ -26,13 +26,6 @@ def store(any_store: Store) -> Store:
 
 
 @pytest.fixture
-def journals(tmp_path: Path) -> Path:
-    path = tmp_path / "journal"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def ingest(store: Store, journals: Path) -> Iterator[Ingest]:
     made = Ingest(store, journals, lambda: NOON)
     yield made
