@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 3.0  # seconds between two probes of an engine that is ready
 _SUSPECT_PAUSE = 1.0
-_STARTING_PAUSE = (0.02, 0.05)  # the first, the longest: so late at most is a request that waits for the start
+_STARTING_PAUSE = (0.01, 0.025)  # the first, the longest: so late at most is a request that waits for the start
 _PATIENCE = 4.0  # seconds that a probe waits for its answer
 _SAMPLE, _SAMPLE_PATIENCE = "/v1/completions", 10.0  # where work is asked for, and how long it is waited for
 
