@@ -5,7 +5,6 @@ supervisor for everything that belongs to all workers, and ends when the supervi
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ import uvloop
 import gateway
 from gateway.backlog import Backlog
 from gateway.descriptors import Descriptors, read_arguments
+from gateway.heap import settle_heap
 from gateway.http.client import ClientLimits
 from gateway.http.connection import Connection
 from gateway.http.deadline import Sweeper
@@ -50,7 +50,6 @@ from gateway.tasks import spawn
 from gateway.watchdog import Watchdog
 
 _ORPHANED = 4.0  # seconds that running requests get when the supervisor is gone
-_YOUNG = 20_000  # objects between two collections: a request leaves few in circles
 _GRACE = 1.0  # seconds in which a drained worker still answers kept connections
 _STEP, _LAST_STEPS = 0.01, 30  # seconds, and how many of them, until the last handlers have ended
 _GOODBYE = 1.0  # seconds in which those that are cut off can still be told so
@@ -94,9 +93,7 @@ class Worker:
         except Exception as error:
             self._link.tell(Failed(f"{type(error).__name__}: {error}"))
             raise
-        gc.collect()
-        gc.freeze()  # what a configuration made lives as long as the worker: it need not be looked at again
-        gc.set_threshold(_YOUNG)
+        settle_heap()
         self._is_up = True
         self._link.tell(Ready())
         watchdog = Watchdog(lambda: self._board.add(self._stalls), self._notice_lag)

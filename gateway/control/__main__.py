@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from gateway import __version__
 from gateway.control.app import Control
 from gateway.control.store import StoreAway, StoreError
+from gateway.heap import settle_heap
 from gateway.link import Configure, Drain, Failed, Hello, Link, LinkClosed, Ready, StoreState
 from gateway.log import set_up
 from gateway.metrics import Board
@@ -53,6 +54,7 @@ async def serve(link_file: int, alive_file: int, board: Board, admin_file: int |
             return 3
         control = await _begin(link, lambda: Control(link, answer, board, admin_file))
         if control is not None:
+            settle_heap()
             link.tell(Ready())
             await control.run()
     except LinkClosed:

@@ -18,6 +18,7 @@ __all__ = ["PLAIN", "Admission", "Claim", "Entry", "Full", "Outlook", "Ticket"]
 
 _PATIENCE = 8  # slots that go to higher classes while a class rises by one
 _LEARNING = 8  # of the service times that are averaged
+_LEVELS = {priority: level for level, priority in enumerate(PRIORITIES)}
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -73,11 +74,11 @@ class Admission:
 
     def ask(self, ticket: Ticket, time: float, claim: Claim = PLAIN) -> bool | Full:
         """True: the slot is held from now on. False: it waits; `grant` will name it."""
-        entry = Entry(ticket, claim, PRIORITIES.index(claim.priority), time)
+        entry = Entry(ticket, claim, _LEVELS[claim.priority], time)
         if self.is_free:
             self._hold(ticket, entry)
             return True
-        if self._is_full():
+        if len(self.waiting) >= self.bound:
             outlook = self.foresee(claim)
             return Full(outlook.ahead, outlook.wait)
         self.waiting[ticket] = entry
@@ -108,7 +109,8 @@ class Admission:
             self._hold(ticket, Entry(ticket, entry.claim, level, time))
             self._passed[level] = 0
             for lower in levels:
-                self._passed[lower] += lower > level
+                if lower > level:
+                    self._passed[lower] += 1
             granted.append(ticket)
         return granted
 
@@ -117,17 +119,17 @@ class Admission:
 
         A ticket that does neither is not known any more, and that is well.
         """
-        if ticket in self.waiting:
-            self._dequeue(ticket)
         entry = self.held.pop(ticket, None)
         if entry is not None:
-            claim = entry.claim
-            self._lines[entry.level].settle(claim.consumer, claim.tokens, claim.tokens if used < 0 else used)
-            self._service[entry.level] += (time - entry.since - self._service[entry.level]) / _LEARNING
+            claim, level = entry.claim, entry.level
+            self._lines[level].settle(claim.consumer, claim.tokens, claim.tokens if used < 0 else used)
+            self._service[level] += (time - entry.since - self._service[level]) / _LEARNING
+        elif ticket in self.waiting:
+            self._dequeue(ticket)
 
     def foresee(self, claim: Claim, ticket: Ticket | None = None) -> Outlook:
         """How long `ticket`, which waits, or else a new request would wait from now on."""
-        level = PRIORITIES.index(claim.priority)
+        level = _LEVELS[claim.priority]
         before = [line.count for line in self._lines[:level]] + [0 for _ in self._lines[level:]]
         for lower in self._waiting_levels():
             if lower > level and self._rank(lower) < self._rank(level):
@@ -159,12 +161,12 @@ class Admission:
         return self.slots == 0 or len(self.held) < self.slots
 
     def _is_full(self) -> bool:
-        return not self.is_free and len(self.waiting) >= self.bound
+        return len(self.waiting) >= self.bound and not self.is_free
 
     def _find_crowded(self, claim: Claim) -> Ticket | None:
         if not self.waiting:
             return None
-        level, last = PRIORITIES.index(claim.priority), self._waiting_levels()[-1]
+        level, last = _LEVELS[claim.priority], self._waiting_levels()[-1]
         line = self._lines[last]
         consumer, count = line.longest()
         if last < level or (last == level and count <= line.length(claim.consumer) + 1):

@@ -8,25 +8,31 @@ from gateway.engines.lobby import LEFT
 from gateway.engines.process import Engine
 from gateway.engines.refusal import crowded_out, queue_is_full, tell, waited_too_long
 from gateway.errors import GatewayError
-from gateway.link import Acquire, Failed, Slot
+from gateway.link import Acquire, Failed, Pending, Slot
 from gateway.tasks import spawn
 
-Taken = Slot | Failed | asyncio.Future[Slot | Failed]
+Taken = Slot | Failed | Pending[Slot | Failed]
+_TICK = 0.001  # seconds that a timer may be early
+
 HandOut = Callable[[Ticket, float, float], Slot]
 
 
 class _Turn:
     """Somebody who waits for a slot `since` then, having waited `loading` seconds for the engine."""
 
-    __slots__ = ("answer", "ask", "claim", "loading", "since", "timer")
+    __slots__ = ("answer", "ask", "claim", "loading", "since")
 
     def __init__(self, ask: Acquire, claim: Claim, since: float, loading: float) -> None:
-        self.answer: asyncio.Future[Slot | Failed] = asyncio.get_running_loop().create_future()
+        self.answer: Pending[Slot | Failed] = Pending()
         self.ask = ask
         self.claim = claim
         self.loading = loading
         self.since = since
-        self.timer: asyncio.TimerHandle
+
+    @property
+    def end(self) -> float:
+        """When it has waited as long as it may."""
+        return self.since + self.ask.wait
 
 
 class Queue:
@@ -43,6 +49,7 @@ class Queue:
         self._hand_out = hand_out
         self._give_back = give_back
         self._turns: dict[Ticket, _Turn] = {}
+        self._timer: asyncio.TimerHandle | None = None  # not later than the first who has waited long enough
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
 
@@ -65,16 +72,15 @@ class Queue:
             self._give_back(ticket, 0)
             return tell(queue_is_full(len(admission.waiting), claim, answer))
         turn = self._turns[ticket] = _Turn(ask, claim, now, loading)
-        turn.timer = self._loop.call_later(ask.wait, self._expire, ticket)
+        if self._timer is None or self._timer.when() > turn.end:
+            self._wake_at(turn.end)
         return turn.answer
 
     def leave(self, ticket: Ticket, used: int) -> None:
         """Wait no longer, or give the slot back after so many tokens (-1: as many as were claimed)."""
         turn = self._turns.pop(ticket, None)
-        if turn is not None:
-            turn.timer.cancel()
-            if not turn.answer.done():
-                turn.answer.set_result(LEFT)
+        if turn is not None and not turn.answer.done:
+            turn.answer.resolve(LEFT)
         self._admission.leave(ticket, self._clock(), used)
         self.serve()
 
@@ -83,23 +89,36 @@ class Queue:
         now = self._clock()
         for ticket in self._admission.grant(now):
             turn = self._turns[ticket]
-            turn.timer.cancel()
-            if turn.answer.done():
+            if turn.answer.done:
                 continue  # it is just leaving, and gives the slot on
             if self._engine.serves:
                 del self._turns[ticket]
-                turn.answer.set_result(self._hand_out(ticket, now - turn.since, turn.loading))
+                turn.answer.resolve(self._hand_out(ticket, now - turn.since, turn.loading))
             else:
                 spawn(self._await_engine(ticket, turn, now - turn.since), f"slot for {ticket.request}")
 
-    def _expire(self, ticket: Ticket) -> None:
-        turn = self._turns[ticket]
+    def _wake_at(self, time: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(time, self._send_away)
+
+    def _send_away(self) -> None:
+        """Whoever has waited long enough."""
+        self._timer, now = None, self._clock()
+        waiting = self._admission.waiting
+        for ticket in list(waiting):
+            if ticket in waiting and self._turns[ticket].end <= now + _TICK:
+                self._expire(ticket, self._turns[ticket])
+        if waiting:
+            self._wake_at(min(self._turns[ticket].end for ticket in waiting))
+
+    def _expire(self, ticket: Ticket, turn: _Turn) -> None:
         outlook = self._admission.foresee(turn.claim, ticket)
         self._turn_away(ticket, tell(waited_too_long(turn.claim, outlook, self._clock() - turn.since)))
 
     def _turn_away(self, ticket: Ticket, farewell: Failed) -> None:
-        if not self._turns[ticket].answer.done():
-            self._turns[ticket].answer.set_result(farewell)
+        if not self._turns[ticket].answer.done:
+            self._turns[ticket].answer.resolve(farewell)
         self._give_back(ticket, 0)
 
     async def _await_engine(self, ticket: Ticket, turn: _Turn, queued: float) -> None:
@@ -108,12 +127,12 @@ class Queue:
         try:
             await self._engine.ensure_ready(turn.ask.load - turn.loading)
         except GatewayError as error:
-            if not turn.answer.done():
+            if not turn.answer.done:
                 self._turn_away(ticket, tell(error))
             return
-        if not turn.answer.done():
+        if not turn.answer.done:
             del self._turns[ticket]
-            turn.answer.set_result(self._hand_out(ticket, queued, turn.loading + self._clock() - began))
+            turn.answer.resolve(self._hand_out(ticket, queued, turn.loading + self._clock() - began))
 
 
 def read_claim(ask: Acquire) -> Claim:

@@ -91,14 +91,14 @@ class Engines:
         return slots.take(writer, ask) if slots is not None else None
 
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
-        slots = next(self._named(ask.backend), None)
+        slots = next(iter(self._named(ask.backend)), None)
         if slots is None:
             return Failed(f"The backend {ask.backend} is not configured any more.", 1707)
         return await slots.acquire(writer, ask)
 
     def foresee(self, backend: str, may_load: bool = True, may_evict: bool = False, **claim: Any) -> Failed | Done:
         """What a request for a slot with this `Claim` would meet now: a refusal, or how engine and queue stand."""
-        slots = next(self._named(backend), None)
+        slots = next(iter(self._named(backend)), None)
         if slots is None:
             return Failed(f"The backend {backend} is not configured any more.", 1707)
         claimed = Claim(**claim)
@@ -187,9 +187,10 @@ class Engines:
         yield from self._current.items()
         yield from self._retiring
 
-    def _named(self, name: str) -> Iterator[Slots]:
+    def _named(self, name: str) -> list[Slots]:
         """The engine of that name, and those that it replaces."""
-        return (slots for known, slots in list(self._all()) if known == name)
+        current = [self._current[name]] if name in self._current else []
+        return current + [slots for known, slots in self._retiring if known == name]
 
     def _replace(self, name: str, plan: Planned | None, linger: float) -> None:
         old = self._current.pop(name, None)

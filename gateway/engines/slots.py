@@ -13,7 +13,7 @@ from gateway.engines.queue import Queue, Taken, read_claim
 from gateway.engines.refusal import crowded_out, queue_is_full, tell
 from gateway.engines.residency import Demand
 from gateway.errors import GatewayError
-from gateway.link import Acquire, Failed, Release, Slot
+from gateway.link import Acquire, Failed, Pending, Release, Slot
 from gateway.tasks import spawn
 
 _PLAIN = Aftermath()
@@ -57,11 +57,8 @@ class Slots:
     async def acquire(self, writer: str, ask: Acquire) -> Slot | Failed:
         """The same, whether the engine serves or not. Failed: also 1108, 1707, 1708, 1714, 1716 or 1808."""
         taken = self.take(writer, ask)
-        if isinstance(taken, asyncio.Future):
-            await asyncio.wait([taken])
-            return taken.result()
         if taken is not None:
-            return taken
+            return await taken if isinstance(taken, Pending) else taken
         ticket, claim, waiting = Ticket(writer, ask.request), read_claim(ask), self._count_waiting()
         self._idle.clear()
         if waiting >= self.admission.bound + self.admission.slots:
@@ -160,7 +157,7 @@ class Slots:
         await self.engine.ensure_ready(ask.load - (self._clock() - asked))
         self._lobby.enter(ticket)
         taken = self._queue.join(ticket, ask, self._clock() - asked)
-        return await taken if isinstance(taken, asyncio.Future) else taken
+        return await taken if isinstance(taken, Pending) else taken
 
     def _hand_out(self, ticket: Ticket, queued: float, loading: float) -> Slot:
         run = self.engine.run

@@ -33,6 +33,7 @@ from gateway.link.messages import (
     Trial,
     WriterGone,
 )
+from gateway.link.pending import Pending
 from gateway.link.transport import Handler, Link, LinkClosed
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Observation",
     "Once",
     "Peek",
+    "Pending",
     "Ready",
     "Recall",
     "Recount",

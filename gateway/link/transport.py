@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from gateway.link.messages import AnyMessage, Done, Failed
+from gateway.link.pending import Pending
 from gateway.tasks import spawn
 
 _LARGEST = 64 * 1024 * 1024  # bytes in one frame; a configuration is the largest message
@@ -94,9 +95,10 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
-        received = self._received
-        received += data
-        start = 0
+        part = self._received
+        if part:
+            part += data
+        received, start = part or data, 0
         self._is_receiving = True
         with self._around():
             while len(received) - start >= 4:
@@ -106,11 +108,11 @@ class Link(asyncio.Protocol):
                 end = start + 4 + length
                 if len(received) < end:
                     break
-                with memoryview(received) as view:
-                    call, message = _decoder.decode(view[start + 4 : end])
+                call, message = _decoder.decode(received[start + 4 : end])
                 start = end
                 self._receive(call, message)
-        del received[:start]
+        if start or not part:  # else it is kept as it is, however long it grows
+            self._received = bytearray(received[start:])
         self._is_receiving = False
         self._flush()
 
@@ -125,29 +127,27 @@ class Link(asyncio.Protocol):
         except Exception as error:  # costs this answer, not the link: without it a worker must end
             _log.exception("a %s failed", type(message).__name__)
             answer = _describe(error)
-        if isinstance(answer, asyncio.Future):  # as what is waited for in a queue: it needs no task
-            answer.add_done_callback(lambda done: self._tell_result(call, done))
-        elif isinstance(answer, Awaitable):
+        if isinstance(answer, Pending):
+            answer.then(lambda result: self._reply(call, result))
+        elif hasattr(answer, "__await__"):
             spawn(self._answer(call, answer), f"link {type(message).__name__}")
-        elif call > 0:
+        else:
             self._reply(call, answer)
-
-    def _tell_result(self, call: int, done: asyncio.Future[Any]) -> None:
-        error = asyncio.CancelledError("it was given up") if done.cancelled() else done.exception()
-        if call > 0 and not self.closed:
-            self._reply(call, done.result() if error is None else _describe(error))
 
     async def _answer(self, call: int, answer: Awaitable[Any]) -> None:
         try:
             result = await answer
+        except asyncio.CancelledError:
+            result = Failed("it was given up")
         except Exception as error:
             if call == 0:
                 raise
             result = _describe(error)
-        if call > 0 and not self.closed:
-            self._reply(call, result)
+        self._reply(call, result)
 
     def _reply(self, call: int, answer: Any) -> None:
+        if call <= 0 or self.closed:
+            return
         try:
             self._send(-call, answer if answer is not None else Done())
         except (TypeError, ValueError, OverflowError) as error:  # not plain data: nobody shall wait for it

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
-from math import ceil, exp, log
+from math import ceil, exp, inf, log
 
 RETRY_SHARE = 0.1  # of live requests, outcomes.md
 RETRY_FLOOR = 3
@@ -72,9 +72,15 @@ def pick_least_inflight(
     usable = _usable(candidates, down, tried)
     if len(usable) < 2:
         return usable[0] if usable else None
-    loads = [c.inflight / c.weight for c in usable]
-    least = min(loads)
-    return _take_turns([c for c, load in zip(usable, loads, strict=True) if load == least])
+    best: list[Candidate] = []
+    least = inf
+    for candidate in usable:
+        load = candidate.inflight / candidate.weight
+        if load < least:
+            least, best = load, [candidate]
+        elif load == least:
+            best.append(candidate)
+    return _take_turns(best)
 
 
 def pick_weighted(

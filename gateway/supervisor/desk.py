@@ -102,9 +102,14 @@ class Desk:
                 child.link.tell(self._notices.popleft())
 
     def answer_worker(self, worker: Child, message: Any) -> Any:
-        match message:
+        match message:  # the most frequent first
             case Ask():
                 return self._ledger.ask(worker.name, message)
+            case Acquire():
+                self._carriers[worker.name] = worker
+                return self._engines.take(worker.name, message) or self._engines.acquire(worker.name, message)
+            case Release():
+                self._engines.release(worker.name, message)
             case Peek():
                 return self._ledger.peek(message.ask)
             case Refund():
@@ -115,11 +120,6 @@ class Desk:
                 self._ledger.give_back(worker.name, message)
             case AuthorityState():
                 return self.authority.change(worker.name, message.up)
-            case Acquire():
-                self._carriers[worker.name] = worker
-                return self._engines.take(worker.name, message) or self._engines.acquire(worker.name, message)
-            case Release():
-                self._engines.release(worker.name, message)
             case Gone():
                 return self._find_end(message)
             case Observation() if self.endpoints is not None:

@@ -14,6 +14,7 @@ from gateway.backend import AnyBackend
 from gateway.engines.plan import plan_engines
 from gateway.engines.registry import Engines
 from gateway.exposition import Fold
+from gateway.heap import settle_heap
 from gateway.link import Command, Done, Failed
 from gateway.loader import load_backend
 from gateway.log import set_up
@@ -182,6 +183,7 @@ class Supervisor:
         self._config = config
         self._controller.configure(config)
         self._listeners.keep_only(_addresses(config))
+        settle_heap()
 
     async def _retire(self, generation: Generation) -> None:
         await generation.drain(generation.linger)

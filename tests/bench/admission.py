@@ -1,7 +1,12 @@
 """Row 14: what a slot costs. The same server as an engine of ours, and as one that somebody else runs: the difference,
 in the worker and the supervisor, is two messages, the queue, and all that comes with them.
+
+Where requests come one by one, each of the three messages wakes a process that slept. What that alone takes is
+measured in the same run, with two processes that do nothing else: it is the peer.
 """
 
+import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +26,7 @@ from tests.bench.throughput import measure
 
 _MANY, _FEW = 256, 8  # slots
 _TIMES = 50_000
+_TURNS = 20_000
 
 
 def queue(options: Options) -> list[Figure]:
@@ -38,13 +44,36 @@ def queue(options: Options) -> list[Figure]:
             "a slot that is free": partial(measure, free, options.seconds),
             "a slot that is free, one request at a time": partial(measure, free, options.seconds, links=1),
             "a slot that is waited for": partial(measure, crowded, options.seconds),
+            "bare": _wake,
         }
         runs = {name: medians(taken) for name, taken in alternate(subjects, options.rounds).items()}
+    bare = runs.pop("bare")["all"]
     figures = []
     for links, what in zip(("32", "1", f"{_FEW}"), [name for name in runs if not name.isdecimal()], strict=True):
         more = sum(runs[what][role] - runs[links][role] for role in ("worker", "supervisor"))
-        figures.append(Figure(14, f"{what}: worker and supervisor", more, "us", target="<= 60 us"))
+        peer = {"peer": bare, "peer_name": "three messages that wake"} if links == "1" else {}
+        figures.append(Figure(14, f"{what}: worker and supervisor", more, "us", target="<= 60 us", **peer))
     return figures
+
+
+def _wake() -> dict[str, float]:
+    """CPU microseconds of three messages between two processes, each of which wakes the one that waits for it."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if not child:
+        ours.close()
+        while message := theirs.recv(256):
+            theirs.send(message)
+        os._exit(0)
+    theirs.close()
+    message, begun = bytes(100), time.process_time()
+    for _ in range(_TURNS):
+        ours.send(message)
+        ours.recv(256)
+    ours.close()
+    spent = time.process_time() - begun
+    _, _, usage = os.wait4(child, 0)
+    return {"all": 1.5 * (spent + usage.ru_utime + usage.ru_stime) / _TURNS * 1e6}
 
 
 def admit(options: Options) -> list[Figure]:

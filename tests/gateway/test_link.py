@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.exchange import Credential
 from gateway.ledger.limit import Ask, Grant, Need, Quota, Rate, Standing
-from gateway.link import Command, Done, Failed, Found, Handler, Link, LinkClosed, LookUp, Ready, Slot
+from gateway.link import Command, Done, Failed, Found, Handler, Link, LinkClosed, LookUp, Pending, Ready, Slot
 
 ASK = Ask("c", (Need(Rate("r", 1, 1_000_000, 2), 1000), Need(Quota("m", 5), 1000)), 7)
 
@@ -103,6 +103,39 @@ async def test_an_answer_may_be_a_future(pair: Pair) -> None:
     assert not calls["good"].done()
     futures["good"].set_result(Slot("http://x"))
     assert await calls["good"] == Slot("http://x")
+
+
+async def test_an_answer_may_be_pending(pair: Pair) -> None:
+    """It needs neither task nor future, and leaves at once."""
+    waiting: dict[str, Pending[Any]] = {}
+
+    def handler(message: Any) -> Any:
+        answer = waiting[message.name] = Pending()
+        if message.name == "soon":
+            answer.resolve(Done(1))
+        return answer
+
+    await pair.connect(handler)
+    late, soon = pair.ours.call(Command("late")), pair.ours.call(Command("soon"))
+    pair.ours.tell(Command("push"))
+    assert await soon == Done(1) and not late.done()
+    waiting["push"].resolve(Done("nobody hears this"))
+    waiting["late"].resolve(Slot("http://x"))
+    assert await late == Slot("http://x")
+
+
+async def test_what_is_pending_can_be_awaited_and_left() -> None:
+    answer: Pending[int] = Pending()
+
+    async def wait() -> int:
+        return await answer
+
+    leaving = asyncio.ensure_future(wait())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    answer.resolve(3)
+    await asyncio.wait([leaving])
+    assert leaving.cancelled() and await answer == 3
 
 
 async def test_both_ends_may_ask(pair: Pair) -> None:
