@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.exchange import Outcome
-from gateway.journal import Closed, Content, Opened, Progress, Record
+from gateway.journal import Closed, Content, Lost, Opened, Progress, Record
 from gateway.price import parse_rates, price_tokens
 
 Row = tuple[Any, ...]
@@ -15,6 +15,8 @@ _decoder = msgspec.json.Decoder(Record)
 _line_decoder = msgspec.json.Decoder(Opened)
 _encoder = msgspec.json.Encoder()
 _WORKER_LOST = 1903
+_OPENED = b'["o","'  # how the line of an Opened begins; its id comes next
+_ID = len(_OPENED)
 _NUL, _NO_CHARACTER = rb"\u0000", rb"\ufffd"  # PostgreSQL's text holds any character but this one
 
 
@@ -34,23 +36,24 @@ class Batch(msgspec.Struct):
 def plan(data: bytes, writer: str) -> Batch:
     """The changes that whole lines of `writer`'s journal bring, however the journal was cut into pieces."""
     batch = Batch()
-    opened: dict[str, Opened] = {}
-    progress: dict[str, Progress] = {}
-    for record in _decode(data.replace(_NUL, _NO_CHARACTER), batch):
-        if isinstance(record, Closed):
-            _finish(batch, record)
-            if opened.pop(record.opened.id, None) is None:
-                batch.closed.append((record.opened.id,))
-            progress.pop(record.opened.id, None)
-        elif isinstance(record, Opened):
-            opened[record.id] = record
-        elif isinstance(record, Progress):
-            progress[record.id] = record
-        elif isinstance(record, Content):
-            batch.contents.append((record.id, record.input, record.output))
-        else:
-            batch.lost += record.records
-    for request in opened.values():
+    if b"\\" in data:  # which is quicker looked for than the whole
+        data = data.replace(_NUL, _NO_CHARACTER)
+    opened, others = _set_apart(data)
+    records = _decode(others, batch)
+    finished = [record for record in records if isinstance(record, Closed)]
+    progress = {record.id: record for record in records if isinstance(record, Progress)}
+    for closed in finished:
+        id = closed.opened.id
+        if opened.pop(id.encode(), None) is None:
+            batch.closed.append((id,))
+        if progress:
+            progress.pop(id, None)
+    _finish(batch, finished)
+    if len(finished) < len(records):
+        batch.contents = [(record.id, record.input, record.output) for record in records if isinstance(record, Content)]
+        batch.lost += sum(record.records for record in records if isinstance(record, Lost))
+    for request in _decode(list(opened.values()), batch):
+        assert isinstance(request, Opened)
         seen = progress.pop(request.id, None)
         line = _encoder.encode(request).decode()
         batch.opened.append((request.id, writer, line, seen.bytes_out if seen else 0, seen.tokens_out if seen else 0))
@@ -63,7 +66,7 @@ def plan_lost(left_open: list[Row], finished: int) -> Batch:
 
     Units are kept; tokens are the prompt's and what the last progress record says was delivered.
     """
-    batch = Batch()
+    batch, lost = Batch(), []
     for id, _, line, bytes_out, tokens_out in left_open:
         opened = _line_decoder.decode(line)
         closed = Closed(
@@ -80,8 +83,9 @@ def plan_lost(left_open: list[Row], finished: int) -> Batch:
             total_us=max(0, finished - opened.started),
         )
         _settle_lost(closed)
-        _finish(batch, closed)
+        lost.append(closed)
         batch.closed.append((id,))
+    _finish(batch, lost)
     return batch
 
 
@@ -94,17 +98,29 @@ def _settle_lost(closed: Closed) -> None:
     closed.charges = tuple([(key, unit, used.get(unit, reserved)) for key, unit, reserved in opened.charges])
 
 
-def _decode(data: bytes, batch: Batch) -> list[Record]:
+def _set_apart(data: bytes) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """The lines that open a request, by its id, and the others. Most are closed soon, and say nothing more then."""
+    opened: dict[bytes, bytes] = {}
+    others = []
+    for line in data.split(b"\n"):
+        if line.startswith(_OPENED):
+            opened[line[_ID : line.find(b'"', _ID)]] = line
+        elif line:
+            others.append(line)
+    return opened, others
+
+
+def _decode(lines: list[bytes], batch: Batch) -> list[Record]:
     try:
-        return _decoder.decode_lines(data)
+        return _decoder.decode_lines(b"\n".join(lines))
     except msgspec.DecodeError:
-        return _decode_one_by_one(data, batch)
+        return _decode_one_by_one(lines, batch)
 
 
-def _decode_one_by_one(data: bytes, batch: Batch) -> list[Record]:
+def _decode_one_by_one(lines: list[bytes], batch: Batch) -> list[Record]:
     """A line that cannot be read is what a failing disk left of a record."""
     records = []
-    for line in filter(None, data.split(b"\n")):
+    for line in lines:
         try:
             records.append(_decoder.decode(line))
         except msgspec.DecodeError:
@@ -113,12 +129,13 @@ def _decode_one_by_one(data: bytes, batch: Batch) -> list[Record]:
     return records
 
 
-def _finish(batch: Batch, closed: Closed) -> None:
-    opened = closed.opened
-    batch.finished.append(closed)
-    if opened.quota_key and closed.units:
-        month = (opened.quota_key, opened.period)
-        batch.usage[month] = batch.usage.get(month, 0) + closed.units
-    for key, _, units in closed.charges:
-        if units:
-            batch.usage[key, opened.period] = batch.usage.get((key, opened.period), 0) + units
+def _finish(batch: Batch, finished: list[Closed]) -> None:
+    batch.finished, usage = finished, batch.usage
+    for closed in finished:
+        opened = closed.opened
+        if closed.units and opened.quota_key:
+            month = (opened.quota_key, opened.period)
+            usage[month] = usage.get(month, 0) + closed.units
+        for key, _, units in closed.charges:
+            if units:
+                usage[key, opened.period] = usage.get((key, opened.period), 0) + units

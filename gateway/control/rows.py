@@ -5,9 +5,10 @@ SQLAlchemy's own handling of parameters costs more than the insert itself; the r
 
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple
 
+from msgspec import Struct, structs
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -19,14 +20,21 @@ from gateway.control.insertion import Insert, insert_into
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
-_of_opened = attrgetter(*column_names(Opened))
-_of_closed = attrgetter(*column_names(Closed))
+
+def _pick(record: type[Struct]) -> Callable[[Row], Row]:
+    """What a row holds of the fields of a record."""
+    fields = [field.name for field in structs.fields(record)]
+    return itemgetter(*[fields.index(name) for name in column_names(record)])
+
+
+_of_opened, _of_closed = _pick(Opened), _pick(Closed)
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     """Write everything in `batch`, within the caller's transaction."""
     texts = _compile(connection.dialect.name)
-    finished = [(*_of_opened(closed.opened), *_of_closed(closed), writer) for closed in batch.finished]
+    last, plain = (writer,), structs.astuple
+    finished = [_of_opened(plain(closed.opened)) + _of_closed(plain(closed)) + last for closed in batch.finished]
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
     if finished:
         _WRITERS[connection.dialect.name](connection, texts.requests, finished)

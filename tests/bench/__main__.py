@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from tests.bench import admission, flow, micro, peers, process, report, throughput
+from tests.bench import admission, flow, ingest, micro, peers, process, report, throughput
 from tests.bench.figure import Figure, Options
 
 _RUNS: dict[Callable[[Options], list[Figure]], tuple[int, ...]] = {
@@ -16,6 +16,7 @@ _RUNS: dict[Callable[[Options], list[Figure]], tuple[int, ...]] = {
     flow.add_latency: (6,),
     throughput.scale: (7,),
     micro.time_parts: (8, 10),
+    ingest.take_in: (10,),
     process.grow_old: (11,),
     process.start_up: (12,),
     flow.hold_streams: (13,),

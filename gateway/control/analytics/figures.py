@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.control.analytics.histogram import find_percentile, unpack
 from gateway.control.analytics.measures import CLASSES, DURATIONS, FINISHES, FIRST_TOKENS, OUTCOMES
-from gateway.control.query.fields import GOOD
+from gateway.control.tables import GOOD
 from gateway.entry import CATEGORIES
 
 Sums = Mapping[str, int]  # by the name of their measure

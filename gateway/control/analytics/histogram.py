@@ -5,7 +5,8 @@ off by 19 % at worst and by a few per cent as a rule. A sum may hold 2**31 reque
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate
 
 STEPS = 80
@@ -19,9 +20,8 @@ PLACES = [(step // 2, 1 << _HALF * (step % 2)) for step in range(STEPS)]
 """Of each step its column, and what one request adds to it."""
 
 
-def find_step(microseconds: int) -> int:
-    """0 is for less than a millisecond, the last step for everything that is longer."""
-    return bisect_right(_BOUNDS, microseconds)
+find_step: Callable[[int], int] = partial(bisect_right, _BOUNDS)
+"""Of microseconds: 0 is for less than a millisecond, the last step for everything that is longer."""
 
 
 def unpack(columns: Iterable[int]) -> list[int]:

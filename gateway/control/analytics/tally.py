@@ -4,7 +4,8 @@ Requests are added up by hour and all dimensions: an `Entry` for each combinatio
 roll-up gets is made of entries later, by `spread`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from operator import add
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.control.analytics.measures import (
     PRIVATE,
 )
 
+Row = tuple[Any, ...]
 Key = tuple[Any, ...]  # when it began (unix microseconds), then DIMENSIONS
 Entries = dict[Key, list[int]]  # MEASURES by key
 
@@ -49,22 +51,19 @@ _DURATION = [(_AT[DURATIONS[0]] + column, one) for column, one in PLACES]
 _FIRST_TOKEN = [(_AT[FIRST_TOKENS[0]] + column, one) for column, one in PLACES]
 _FREE = ("refused", "upstream_rejected")
 _HIDDEN = [name in PRIVATE for name in DIMENSIONS]
-_MODEL = DIMENSIONS.index("model") + 1  # in a key
+_MODEL = DIMENSIONS.index("model")
 _EMPTY = [0] * len(MEASURES)
 
 
-def tally(rows: Iterable[Sequence[Any]]) -> Entries:
+def tally(rows: Iterable[Row]) -> Entries:
     """`rows` are tuples of SOURCE."""
-    groups: dict[Key, list[Sequence[Any]]] = {}
+    groups: dict[tuple[int, Row], list[Row]] = defaultdict(list)
     for row in rows:
-        key = (row[0] - row[0] % HOUR, *row[1:9])
+        named = row[1:9]
         if row[9] in _FREE and not row[10]:  # nothing was charged: the model may be any name that somebody made up
-            key = (*key[:_MODEL], "", *key[_MODEL + 1 :])
-        if (group := groups.get(key)) is None:
-            groups[key] = [row]
-        else:
-            group.append(row)
-    return {key: _sum_up(group) for key, group in groups.items()}
+            named = (*named[:_MODEL], "", *named[_MODEL + 1 :])
+        groups[row[0] // HOUR, named].append(row)
+    return {(hour * HOUR, *named): _sum_up(group) for (hour, named), group in groups.items()}
 
 
 def merge(into: Entries, more: Entries) -> None:
@@ -98,7 +97,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[tuple[int | str, ...], list[int]]]).decode
 
 
-def _sum_up(rows: list[Sequence[Any]]) -> list[int]:
+def _sum_up(rows: list[Row]) -> list[int]:
     """By columns: a sum over many rows costs what one addition does."""
     entry = _EMPTY.copy()
     outcomes, units, costs, *columns = [*zip(*rows, strict=True)][9:]
@@ -126,15 +125,13 @@ def _sum_up(rows: list[Sequence[Any]]) -> list[int]:
     return entry
 
 
-def _time(entry: list[int], rows: list[Sequence[Any]]) -> None:
+def _time(entry: list[int], rows: list[Row]) -> None:
     columns = [*zip(*rows, strict=True)]
     times = columns[SOURCE.index("queue_us") :]
     entry[_TIMED] = len(rows)
     entry[_TIMED_TOKENS] = sum(columns[SOURCE.index("tokens_out")])
     entry[_QUEUE : _QUEUE + len(times)] = map(sum, times)
-    for first, total in zip(times[3], times[6], strict=True):
-        at, one = _DURATION[find_step(total)]
-        entry[at] += one
-        if first:
-            at, one = _FIRST_TOKEN[find_step(first)]
-            entry[at] += one
+    for places, durations in ((_DURATION, times[6]), (_FIRST_TOKEN, filter(None, times[3]))):
+        for step, count in Counter(map(find_step, durations)).items():
+            at, one = places[step]
+            entry[at] += one * count

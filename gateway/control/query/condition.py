@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.control.query.fields import FIELDS, GOOD, PENDING, Field
+from gateway.control.query.fields import FIELDS, PENDING, Field
 from gateway.control.query.moment import parse_moment
 from gateway.control.query.words import Phrase, parse_text
+from gateway.control.tables import GOOD
 
 _LONGEST = 1000  # characters of a value
 _MOST_VALUES = 100  # of one `in`

@@ -99,4 +99,3 @@ FIELDS: dict[str, Field] = {
 }
 
 PENDING = "pending"  # instead of an outcome, of a request that is not closed
-GOOD = ("complete", "answered", "answered_free")  # outcomes that are no error

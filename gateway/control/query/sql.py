@@ -9,12 +9,12 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, literal_col
 
 from gateway.control.api.scope import Scope
 from gateway.control.query.condition import FAILED, Compare, Condition, Every, Not, Some, Words
-from gateway.control.query.fields import FIELDS, GOOD
+from gateway.control.query.fields import FIELDS
 from gateway.control.query.fulltext import count, find_ids, look_into
-from gateway.control.tables import requests
+from gateway.control.tables import GOOD, requests
 
 # In the very words of the partial index, or the database would not know it again.
-FAILED_TEXT = f"(outcome NOT IN ({', '.join(map(repr, GOOD))}))"
+FAILED_TEXT = f"({' AND '.join(f'outcome != {good!r}' for good in GOOD)})"
 _COMMON = 1000  # texts
 _NARROW = ("id", "trace_id", "session_id", "user_id")
 _UNINDEXED: Any = SimpleNamespace(

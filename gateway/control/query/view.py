@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from gateway.catalogue import CATALOGUE
-from gateway.control.query.fields import FIELDS, GOOD, PENDING
+from gateway.control.query.fields import FIELDS, PENDING
 from gateway.control.query.moment import show_moment
-from gateway.control.tables import column_names, requests
+from gateway.control.tables import GOOD, column_names, requests
 from gateway.journal import Closed, Opened
 from gateway.price import parse_rates, price_tokens
 
