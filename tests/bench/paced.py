@@ -16,18 +16,19 @@ import uvloop
 from tests.bench.load import BODY
 from tests.bench.place import KEY
 
-_REQUEST = (
+_HEAD = (
     f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n"
-    f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
-).encode()
+    "Content-Type: application/json"
+)
 _LINKS = 32
 
 
 class Link(asyncio.Protocol):
     """One keep-alive connection with at most one request under way. Answers of up to one segment."""
 
-    def __init__(self, waits: list[float]) -> None:
+    def __init__(self, waits: list[float], request: bytes) -> None:
         self._waits = waits
+        self._request = request
         self._sent = 0.0
         self.busy = False
         self._transport: asyncio.Transport
@@ -38,7 +39,7 @@ class Link(asyncio.Protocol):
     def send(self) -> None:
         self.busy = True
         self._sent = time.perf_counter()
-        self._transport.write(_REQUEST)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if not data.startswith(b"HTTP/1.1 200"):
@@ -47,13 +48,14 @@ class Link(asyncio.Protocol):
         self.busy = False
 
 
-async def measure(port: int, rate: float, seconds: float) -> dict[str, float]:
+async def measure(port: int, rate: float, seconds: float, body: str = BODY) -> dict[str, float]:
     """Send at the pace for `seconds`, after half a second of warming up that is not counted."""
+    request = f"{_HEAD}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     loop = asyncio.get_running_loop()
     waits: list[float] = []
     links: list[Link] = []
     for _ in range(_LINKS):
-        _, link = await loop.create_connection(lambda: Link(waits), "127.0.0.1", port)
+        _, link = await loop.create_connection(lambda: Link(waits, request), "127.0.0.1", port)
         links.append(link)
     late = 0
     start = time.perf_counter()  # loop.time() has whole milliseconds

@@ -1,10 +1,11 @@
 """A million requests in the store: how quickly a month of them is told, and that model calls do not notice.
 
-Prints what it measures (`pytest -s`); speed is bounded only so far that a query that reads every row would fail.
+Prints what it measures (`pytest -s`). It wants an idle machine.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.proof
 
 ROWS = int(os.environ.get("TOLLKEEPER_PROOF_ROWS", "1000000"))
 TARGET = 0.2  # seconds, p95
+REPEATED = 40
 QUERIES = [
     (endpoint.path, query)
     for endpoint in analytics.ENDPOINTS
@@ -72,7 +74,7 @@ async def test_a_month_is_told_quickly(million: Store) -> None:
         for path, query in [*QUERIES, (f"/api/v1/usage/{month}", None)]:
             p50, p95 = await time_calls(stage, path, query)
             print(f"{path} {query or ''}: p50 {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms")
-            if p95 > 5 * TARGET:
+            if p95 > TARGET:
                 slow[path, str(query)] = p95
     assert not slow
 
@@ -80,35 +82,44 @@ async def test_a_month_is_told_quickly(million: Store) -> None:
 async def time_calls(stage: Stage, path: str, query: dict[str, str] | None) -> tuple[float, float]:
     parameters = {} if query is None else {**_MONTH, **query}
     taken = []
-    for _ in range(20):
+    for _ in range(REPEATED):
         began = time.monotonic()
         await stage.get(path, **parameters)
         taken.append(time.monotonic() - began)
     taken.sort()
-    return taken[len(taken) // 2], taken[len(taken) * 95 // 100]
+    return taken[REPEATED // 2], taken[int(0.95 * REPEATED) - 1]
 
 
 async def test_model_calls_do_not_notice(tmp_path: Path) -> None:
-    """A dashboard asks ten times a second for a month while calls come at a pace; in turns with nobody asking."""
+    """A dashboard asks ten times a second for a month while calls come at a pace; in turns with nobody asking.
+
+    A model that takes a tenth of a second is the measure. Beside it what the gateway and an echo take is told: what
+    has to wait for a processor of a small machine is seen there.
+    """
     (tmp_path / "var").mkdir(mode=0o700)
     make_million(store_file(str(tmp_path / "var"))).close()
     caller = {"tier": "open", "keys": [{"sha256": sha256(KEY.encode()).hexdigest()}]}
     document = config(models={MODEL: {"backend": "echo"}}, consumers={"bench": caller})
     with running_gateway(document, folder=tmp_path) as gateway:
-        quiet, asked = [], []
-        for _ in range(5):
-            quiet.append(await call_models(gateway))
-            async with asking(gateway) as answers:
-                asked.append(await call_models(gateway))
-            assert answers and set(answers) == {200}
-        for name in ("p50", "p99"):
-            before, meanwhile = (sorted(run[name] for run in runs)[2] * 1000 for runs in (quiet, asked))
-            print(f"{name}: {before:.2f} ms alone, {meanwhile:.2f} ms with analytics ({meanwhile / before:.2f}x)")
-        assert sorted(run["p50"] for run in asked)[2] < 5 * sorted(run["p50"] for run in quiet)[2]
+        await compare(gateway, 0.0)
+        assert await compare(gateway, 0.1) <= 1.1
 
 
-async def call_models(gateway: Gateway) -> dict[str, float]:
-    return await paced.measure(gateway.address[1], rate=200, seconds=5)
+async def compare(gateway: Gateway, delay: float) -> float:
+    """How much longer the slowest hundredth of the calls of a model takes that answers after `delay` seconds."""
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "echo": {"delay": delay}})
+    quiet, asked = [], []
+    for _ in range(5):
+        quiet.append(await paced.measure(gateway.address[1], 200, 5, body))
+        async with asking(gateway) as answers:
+            asked.append(await paced.measure(gateway.address[1], 200, 5, body))
+        assert answers and set(answers) == {200}
+    ratio = 0.0
+    for name in ("p50", "p99"):
+        before, meanwhile = (sorted(run[name] for run in runs)[2] * 1000 for runs in (quiet, asked))
+        ratio = meanwhile / before
+        print(f"{delay:g} s, {name}: {before:.2f} ms alone, {meanwhile:.2f} ms with analytics ({ratio:.2f}x)")
+    return ratio
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 `pytest -m proof -s tests/proof/test_traces.py` prints how long the pages take. It wants an idle machine.
 """
 
+import itertools
 import random
 import statistics
 import threading
@@ -109,7 +110,8 @@ async def test_filtered_pages_are_quick(stage: Stage) -> None:
 
 async def test_a_walk_sees_each_once_while_others_arrive(stage: Stage, million: Store) -> None:
     done = threading.Event()
-    arrivals = iter(Traces(200_000, 30.0, NOON, consumers=500, projects=12, seed=2))
+    months = (Traces(200_000, 30.0, NOON, consumers=500, projects=12, seed=seed) for seed in itertools.count(2))
+    arrivals = itertools.chain.from_iterable(months)
     arrived: list[str] = []
 
     def arrive() -> None:

@@ -1,6 +1,6 @@
 """A question and its answer: groups of figures, the largest first, beside those of the time before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import add
 from typing import Any, Generic, TypeVar
@@ -34,32 +34,41 @@ class Analysis(msgspec.Struct, Generic[F], frozen=True):
     left_out: int
 
 
-class _Answer:
-    """What was read of one window."""
+class _Reading:
+    """What is read of one window. Opinions are read once, of all groups: they are looked for one by one."""
 
     def __init__(self, connection: Connection, kind: Kind, question: Question, window: Window) -> None:
+        self._connection = connection
         self._kind = kind
+        self._question = question
         self._window = window
-        self.sums: Sums = read_sums(connection, question, window)
-        self._opinions: Mapping[Group, Opinions] = {}
+        self._opinions: dict[Group, Opinions] = {}
         if kind.has_opinions:
-            self._opinions = read_opinions(connection, question, window)
-
-    def tell(self, group: Group) -> Any:
-        """The figures of a group, None where nothing was asked."""
-        values = self.sums.get(group)
-        return None if values is None else self._make(values, self._opinions.get(group, ()))
+            self._opinions.update(read_opinions(connection, question, window))
 
     def tell_all(self) -> Any:
-        """The figures of all groups together."""
-        if not self.sums:
-            return None
-        total = [sum(column) for column in zip(*self.sums.values(), strict=True)]
+        """The figures of all groups together, None where nothing was asked."""
         labels: dict[str, tuple[int, float]] = {}
         for opinions in self._opinions.values():
             for label, count, score in opinions:
                 labels[label] = tuple(map(add, labels.get(label, (0, 0.0)), (count, score)))
-        return self._make(total, [(label, *both) for label, both in labels.items()])
+        sums = self._read(by=(), bucket=None)
+        return self._make(sums[()], [(label, *both) for label, both in labels.items()]) if sums else None
+
+    def find_largest(self, top: int) -> tuple[list[Group], int]:
+        """The groups that are told, and how many are not. Measures are a hundred columns: here it is one of them."""
+        sizes = self._read(measures=(self._kind.sort,))
+        groups = _choose(sizes, self._question, top)
+        return groups, len(sizes) - len(groups)
+
+    def tell(self, groups: Sequence[Group]) -> dict[Group, Any]:
+        """The figures of each of the groups that there was anything of."""
+        width = len(self._question.by)
+        sums = self._read(among=tuple({group[:width]: None for group in groups}))
+        return {group: self._make(sums[group], self._opinions.get(group, ())) for group in groups if group in sums}
+
+    def _read(self, **changes: Any) -> Sums:
+        return read_sums(self._connection, msgspec.structs.replace(self._question, **changes), self._window)
 
     def _make(self, values: Sequence[int], opinions: Opinions) -> Any:
         sums = dict(zip(self._kind.measures, values, strict=True))
@@ -71,16 +80,20 @@ def analyse(
 ) -> Analysis[Any]:
     """The answer to `question`, whose measures are those of `kind`. Raises TooMany."""
     question = msgspec.structs.replace(question, measures=kind.measures)
-    now = _Answer(connection, kind, question, window)
-    before = None if previous is None else _Answer(connection, kind, question, previous)
+    now = _Reading(connection, kind, question, window)
+    before = None if previous is None else _Reading(connection, kind, question, previous)
+    groups, left_out = now.find_largest(top) if question.is_grouped else ([], 0)
     shift = 0 if previous is None else window.begin - previous.begin
-    parts = []
-    for group in _choose(now.sums, question, kind.measures.index(kind.sort), top):
-        old = None if before is None else before.tell(_shift(group, question, shift))
-        parts.append(Part(_name(group, question), now.tell(group), old))
+    told = now.tell(groups) if groups else {}
+    old = before.tell([_shift(group, question, shift) for group in groups]) if before is not None and groups else {}
+    parts = [
+        Part(_name(group, question), told[group], old.get(_shift(group, question, shift)))
+        for group in groups
+        if group in told
+    ]
     return Analysis(
         show(window.begin), show(window.end), now.tell_all(), None if before is None else before.tell_all(), parts,
-        len(now.sums) - len(parts) if question.is_grouped else 0,
+        left_out,
     )  # fmt: skip
 
 
@@ -88,14 +101,12 @@ def show(moment: int) -> str:
     return datetime.fromtimestamp(moment // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _choose(sums: Sums, question: Question, at: int, top: int) -> list[Group]:
-    """The groups of the `top` largest by the sum at `at`; of each its buckets in their order."""
-    if not question.is_grouped:
-        return []
+def _choose(sums: Sums, question: Question, top: int) -> list[Group]:
+    """The groups of the `top` largest; of each its buckets in their order."""
     buckets: dict[Group, list[Group]] = {}
     for group in sums:
         buckets.setdefault(group[:-1] if question.bucket else group, []).append(group)
-    sizes = {whole: sum(sums[group][at] for group in groups) for whole, groups in buckets.items()}
+    sizes = {whole: sum(sums[group][0] for group in groups) for whole, groups in buckets.items()}
     largest = sorted(sizes, key=lambda whole: (-sizes[whole], whole))[:top]
     return [group for whole in largest for group in sorted(buckets[whole])]
 

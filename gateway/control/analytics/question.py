@@ -5,7 +5,7 @@ from operator import add
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, BigInteger, ColumnElement, Connection, FromClause, Select, cast, func, select
+from sqlalchemy import CTE, BigInteger, ColumnElement, Connection, FromClause, Select, cast, func, select, tuple_
 
 from gateway.control.analytics.measures import DIMENSIONS, GRAINS, PRIVATE
 from gateway.control.analytics.window import Bucket, Span, Window, find_bucket
@@ -25,6 +25,8 @@ class TooMany(ValueError):
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """`by` are dimensions, `only` what some of them must be, `measures` what is summed up.
 
+    `among` are the values of `by` that are told, where not all of them are.
+
     Calls of models alone count unless `is_whole`: the gateway's own answers are requests, too.
     """
 
@@ -34,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     only: Mapping[str, str | tuple[str, ...]] = {}
     measures: tuple[str, ...] = ()
     is_whole: bool = False
+    among: tuple[Group, ...] = ()
 
     @property
     def is_grouped(self) -> bool:
@@ -115,5 +118,7 @@ def _conditions(question: Question, rows: FromClause) -> Iterable[ColumnElement[
     yield question.scope.of(rows)
     if not question.is_whole:
         yield rows.c.operation != ""
+    if question.by and question.among:
+        yield tuple_(*[rows.c[name] for name in question.by]).in_(question.among)
     for name, value in question.only.items():
         yield rows.c[name].in_(value) if isinstance(value, tuple) else rows.c[name] == value

@@ -12,9 +12,8 @@ from sqlalchemy import insert
 from gateway.control.analytics.roller import fold_all
 from gateway.control.api import analytics
 from gateway.control.api.call import Caller
-from gateway.control.query.fields import GOOD
 from gateway.control.store import Store, open_store
-from gateway.control.tables import feedback
+from gateway.control.tables import GOOD, feedback
 from gateway.journal import Closed
 from tests.gateway.control.analytics.month import make_requests, write
 from tests.gateway.control.api.stage import ADMIN, Stage, playing
