@@ -6,9 +6,10 @@ _YOUNG = 20_000  # objects between two collections: a request leaves few in circ
 
 
 def settle_heap() -> None:
-    """Let the garbage collector pass over everything there is now; to be called after a start, and after each reload.
+    """Let the garbage collector pass over everything there is now; to be called after a start.
 
-    What was passed over before is looked at once more, so that what an earlier configuration left is freed then.
+    Where generations of a configuration come and go it is called for each: what was passed over before is looked at
+    once more, so that circles which an earlier generation left are freed by one of the next.
     """
     gc.unfreeze()
     gc.collect()

@@ -34,7 +34,10 @@ class Batch(msgspec.Struct):
 
 
 def plan(data: bytes, writer: str) -> Batch:
-    """The changes that whole lines of `writer`'s journal bring, however the journal was cut into pieces."""
+    """The changes that whole lines of `writer`'s journal bring, however the journal was cut into pieces.
+
+    A line that opens a request and cannot be read is missed only where the line that closes it is in another piece.
+    """
     batch = Batch()
     if b"\\" in data:  # which is quicker looked for than the whole
         data = data.replace(_NUL, _NO_CHARACTER)
@@ -103,8 +106,8 @@ def _set_apart(data: bytes) -> tuple[dict[bytes, bytes], list[bytes]]:
     opened: dict[bytes, bytes] = {}
     others = []
     for line in data.split(b"\n"):
-        if line.startswith(_OPENED):
-            opened[line[_ID : line.find(b'"', _ID)]] = line
+        if line.startswith(_OPENED) and (end := line.find(b'"', _ID)) > 0:
+            opened[line[_ID:end]] = line
         elif line:
             others.append(line)
     return opened, others

@@ -119,13 +119,13 @@ class Admission:
 
         A ticket that does neither is not known any more, and that is well.
         """
+        if ticket in self.waiting:
+            self._dequeue(ticket)
         entry = self.held.pop(ticket, None)
         if entry is not None:
             claim, level = entry.claim, entry.level
             self._lines[level].settle(claim.consumer, claim.tokens, claim.tokens if used < 0 else used)
             self._service[level] += (time - entry.since - self._service[level]) / _LEARNING
-        elif ticket in self.waiting:
-            self._dequeue(ticket)
 
     def foresee(self, claim: Claim, ticket: Ticket | None = None) -> Outlook:
         """How long `ticket`, which waits, or else a new request would wait from now on."""

@@ -89,8 +89,6 @@ class Queue:
         now = self._clock()
         for ticket in self._admission.grant(now):
             turn = self._turns[ticket]
-            if turn.answer.done:
-                continue  # it is just leaving, and gives the slot on
             if self._engine.serves:
                 del self._turns[ticket]
                 turn.answer.resolve(self._hand_out(ticket, now - turn.since, turn.loading))
@@ -105,20 +103,20 @@ class Queue:
     def _send_away(self) -> None:
         """Whoever has waited long enough."""
         self._timer, now = None, self._clock()
-        waiting = self._admission.waiting
-        for ticket in list(waiting):
-            if ticket in waiting and self._turns[ticket].end <= now + _TICK:
-                self._expire(ticket, self._turns[ticket])
-        if waiting:
-            self._wake_at(min(self._turns[ticket].end for ticket in waiting))
+        try:
+            for ticket, turn in list(self._turns.items()):
+                if turn.end <= now + _TICK and ticket in self._admission.waiting:
+                    self._expire(ticket, turn)
+        finally:
+            if ends := [turn.end for ticket, turn in self._turns.items() if ticket in self._admission.waiting]:
+                self._wake_at(min(ends))
 
     def _expire(self, ticket: Ticket, turn: _Turn) -> None:
         outlook = self._admission.foresee(turn.claim, ticket)
         self._turn_away(ticket, tell(waited_too_long(turn.claim, outlook, self._clock() - turn.since)))
 
     def _turn_away(self, ticket: Ticket, farewell: Failed) -> None:
-        if not self._turns[ticket].answer.done:
-            self._turns[ticket].answer.resolve(farewell)
+        self._turns[ticket].answer.resolve(farewell)
         self._give_back(ticket, 0)
 
     async def _await_engine(self, ticket: Ticket, turn: _Turn, queued: float) -> None:

@@ -120,7 +120,7 @@ class Slots:
 
     def forget_writer(self, writer: str) -> None:
         """Give back everything that a dead worker held or waited for."""
-        for ticket in (*self._lobby.tickets, *self._queue.tickets, *self._loads):  # none gets what another gives back
+        for ticket in (*self._lobby.tickets, *self._queue.tickets, *self._loads):  # few get what another gives back
             if ticket.writer == writer:
                 self._leave(ticket)
 

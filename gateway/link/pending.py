@@ -10,7 +10,8 @@ Answer = TypeVar("Answer")
 class Pending(Generic[Answer]):
     """Resolved once; the one who waits is told within that call. A handler may return it: it needs no task.
 
-    A future tells a turn of the loop later, and costs three times as much. Who leaves an `await` leaves it as it is.
+    A future tells a turn of the loop later, and costs three times as much. Who leaves an `await` leaves it as it is;
+    who awaits it again takes the place of the one before. What is told must not raise: who resolves has more to do.
     """
 
     __slots__ = ("_tell", "_value", "done")

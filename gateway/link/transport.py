@@ -138,6 +138,8 @@ class Link(asyncio.Protocol):
         try:
             result = await answer
         except asyncio.CancelledError:
+            if not (isinstance(answer, asyncio.Future) and answer.cancelled()):
+                raise  # it is this end that is given up
             result = Failed("it was given up")
         except Exception as error:
             if call == 0:

@@ -61,10 +61,11 @@ class _Reading:
         groups = _choose(sizes, self._question, top)
         return groups, len(sizes) - len(groups)
 
-    def tell(self, groups: Sequence[Group]) -> dict[Group, Any]:
+    def tell(self, groups: Sequence[Group], are_some: bool) -> dict[Group, Any]:
         """The figures of each of the groups that there was anything of."""
         width = len(self._question.by)
-        sums = self._read(among=tuple({group[:width]: None for group in groups}))
+        among = {group[:width]: None for group in groups}
+        sums = self._read(among=tuple(among)) if are_some else self._read()
         return {group: self._make(sums[group], self._opinions.get(group, ())) for group in groups if group in sums}
 
     def _read(self, **changes: Any) -> Sums:
@@ -84,8 +85,10 @@ def analyse(
     before = None if previous is None else _Reading(connection, kind, question, previous)
     groups, left_out = now.find_largest(top) if question.is_grouped else ([], 0)
     shift = 0 if previous is None else window.begin - previous.begin
-    told = now.tell(groups) if groups else {}
-    old = before.tell([_shift(group, question, shift) for group in groups]) if before is not None and groups else {}
+    told = now.tell(groups, left_out > 0) if groups else {}
+    old: dict[Group, Any] = {}
+    if before is not None and groups:
+        old = before.tell([_shift(group, question, shift) for group in groups], left_out > 0)
     parts = [
         Part(_name(group, question), told[group], old.get(_shift(group, question, shift)))
         for group in groups

@@ -64,6 +64,15 @@ def test_leaving_the_queue() -> None:
     assert admission.grant(0) == [C]
 
 
+def test_who_holds_a_slot_and_waits_for_another_leaves_both() -> None:
+    """Its first try lingers in the engine, and it has turned to another model of the same backend."""
+    admission = Admission(slots=1, bound=10)
+    admission.ask(A, 0)
+    assert [admission.ask(ticket, 0) for ticket in (A, B)] == [False, False]
+    admission.leave(A, 1)
+    assert list(admission.waiting) == [B] and admission.grant(1) == [B]
+
+
 def test_higher_classes_are_first() -> None:
     admission = Admission(slots=1, bound=10)
     admission.ask(A, 0)

@@ -253,3 +253,38 @@ async def test_drain(make: Make) -> None:
     assert not drained.done()
     slots.release("w", give("a"))
     await asyncio.wait_for(drained, 1)
+
+
+async def test_each_waits_as_long_as_it_may_whoever_came_first(make: Make) -> None:
+    """One timer stands for all who wait: also for one who came later and has less time."""
+    slots = make()
+    await slots.engine.ensure_ready(5)
+    await slots.acquire("w", ask("a"))
+    clock = asyncio.get_running_loop().time
+    ends: dict[str, float] = {}
+
+    async def wait(name: str, patience: float) -> None:
+        began = clock()
+        answer = await slots.acquire("w", ask(name, wait=patience))
+        assert isinstance(answer, Failed) and answer.number == 1802
+        ends[name] = clock() - began - patience
+
+    await asyncio.gather(wait("long", 0.6), wait("short", 0.1), wait("middle", 0.3))
+    assert list(ends) == ["short", "middle", "long"]
+    assert all(-0.01 < late < 0.25 for late in ends.values())
+    assert slots.describe()["waiting"] == 0
+
+
+async def test_when_the_first_to_expire_is_gone_the_next_still_does(make: Make) -> None:
+    slots = make()
+    await slots.engine.ensure_ready(5)
+    await slots.acquire("w", ask("a"))
+    leaving = asyncio.ensure_future(slots.acquire("w", ask("b", wait=0.2)))
+    staying = asyncio.ensure_future(slots.acquire("w", ask("c", wait=0.5)))
+    await eventually(lambda: len(slots.admission.waiting) == 2)
+    slots.release("w", give("b"))
+    assert isinstance(await leaving, Failed)
+    answer = await asyncio.wait_for(staying, 5)
+    assert isinstance(answer, Failed) and answer.number == 1802
+    slots.release("w", give("a"))
+    assert isinstance(await slots.acquire("w", ask("d", wait=0.1)), Slot)

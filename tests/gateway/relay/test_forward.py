@@ -222,7 +222,7 @@ async def test_two_choices_leave_a_slow_endpoint_alone(stage: Stage) -> None:
     await stage.start(document(*urls, balance="p2c"))
     for _ in range(30):
         assert (await stage.ask(body=BODY)).status == 200
-    assert len(slow) <= 5
+    assert len(slow) <= 12, "until the other is known it is tossed for"
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
