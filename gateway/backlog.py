@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.journal import Journal
+from gateway.journal import SEGMENT, Journal
 from gateway.metrics import Board
 
 _EVERY = 1.0  # seconds between two looks
 _LOW = 0.9  # share of the bound below which records are taken again
+_CURRENT = 8  # part of the bound that the segments which are being written may take
+_SMALLEST = 4096  # bytes of a segment
 
 
 def backlog_bytes(folder: str | Path) -> int:
@@ -25,6 +27,14 @@ def backlog_bytes(folder: str | Path) -> int:
             with contextlib.suppress(FileNotFoundError):  # stored just now
                 total += entry.stat().st_size
     return total
+
+
+def plan_segment(bound: int, workers: int) -> int:
+    """Bytes of a segment. What is stored goes only at the end of its segment: large ones would fill a small bound.
+
+    Then records would be lost though the store is there, and as nothing is written, no segment would ever end.
+    """
+    return min(SEGMENT, max(_SMALLEST, bound // (_CURRENT * workers))) if bound else SEGMENT
 
 
 class Backlog:

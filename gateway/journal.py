@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-_SEGMENT = 64 * 1024 * 1024  # bytes, after which the next segment begins
+SEGMENT = 64 * 1024 * 1024  # bytes, after which the next segment begins
 _QUIET = 10.0  # seconds between two log lines about failing writes
 DISK, BOUND = "disk", "bound"  # why a record is lost
 
@@ -126,7 +126,7 @@ class Journal:
     """
 
     def __init__(
-        self, directory: Path, writer: str, clock: Callable[[], float] = time.monotonic, segment_bytes: int = _SEGMENT
+        self, directory: Path, writer: str, clock: Callable[[], float] = time.monotonic, segment_bytes: int = SEGMENT
     ) -> None:
         self.is_full = False  # whoever looks after the disk sets it: records are dropped
         self.dropped = dict.fromkeys((DISK, BOUND), 0)  # records that could or should not be written

@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 import gateway
-from gateway.backlog import Backlog
+from gateway.backlog import Backlog, plan_segment
 from gateway.descriptors import Descriptors, read_arguments
 from gateway.heap import settle_heap
 from gateway.http.client import ClientLimits
@@ -112,8 +112,9 @@ class Worker:
         self._assembly.life.places = self._places
         self._directory = Directory(read_consumers(config.consumers), link.call)
         self._stalls, self._lag = board.index("loop_stalls_total"), board.index("loop_lag_seconds")
-        self._journal = Journal(Path(journal_folder(configure.directory)), self._name)
-        self._sweeper.add(Backlog(self._journal, config.state.journal, board))
+        folder, bound = Path(journal_folder(configure.directory)), config.state.journal
+        self._journal = Journal(folder, self._name, segment_bytes=plan_segment(bound, config.count_workers()))
+        self._sweeper.add(Backlog(self._journal, bound, board))
         registry = self._assembly.directions.registry
         witness = Witness(self._journal, Tally(board, registry), time.monotonic)
         self._authority = authority = Authority(config.state.redis, self._name, link, board)

@@ -5,6 +5,7 @@ Callers, backends, models and routes stand here, what the gateway itself is like
 Durations are seconds, sizes bytes (`units`). What plugins and engines want for themselves is plain data here.
 """
 
+import os
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -225,3 +226,7 @@ class Config(Section, frozen=True):
     plugins: tuple[dict[str, Any], ...] = ()
     routes: tuple[Route, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
+
+    def count_workers(self) -> int:
+        """Of this machine."""
+        return os.cpu_count() or 1 if self.workers == "auto" else self.workers

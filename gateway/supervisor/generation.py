@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +52,7 @@ class Generation:
         self._shared = resources
         self._greet = greet
         self._data = msgspec.msgpack.encode(plain(config))
-        self._count = os.cpu_count() or 1 if config.workers == "auto" else config.workers
+        self._count = config.count_workers()
         self._ending = False
         self._leaving: set[Child] = set()  # told to end by themselves: they serve no newcomers
         self._pause = _FIRST_PAUSE

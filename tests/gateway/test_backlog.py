@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from gateway.backlog import Backlog, backlog_bytes
-from gateway.journal import Journal, Lost, Record
+from gateway.backlog import Backlog, backlog_bytes, plan_segment
+from gateway.journal import SEGMENT, Journal, Lost, Record
 from gateway.metrics import Board, Reader, make_board_file
 from tests.gateway.control.records import opened
 from tests.gateway.test_journal import WRITER, read
@@ -41,6 +41,14 @@ def test_without_a_bound_nothing_is_lost(tmp_path: Path) -> None:
     journal.write(opened("taken"))
     journal.close()
     assert read(tmp_path) == [opened("taken")]
+
+
+def test_what_is_stored_never_fills_the_bound() -> None:
+    """The segments that are being written stay, though all that is in them is stored."""
+    for bound in (40_000, 16_000_000, 2_000_000_000):
+        for workers in (1, 2, 64):
+            assert plan_segment(bound, workers) * workers <= max(bound / 8, 4096 * workers)
+    assert plan_segment(2_000_000_000, 2) == plan_segment(0, 256) == SEGMENT
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
