@@ -228,5 +228,5 @@ class Config(Section, frozen=True):
     webhooks: tuple[Webhook, ...] = ()
 
     def count_workers(self) -> int:
-        """Of this machine."""
+        """How many are started here: `auto` is one for each processor."""
         return os.cpu_count() or 1 if self.workers == "auto" else self.workers

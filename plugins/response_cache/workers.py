@@ -46,8 +46,7 @@ class Workers:
 
     async def publish(self, draft: Draft, entry: Entry | None, ttl: float) -> None:
         """Let the others have the answer, or the lead."""
-        left = ttl - entry.age(self._wall()) if entry is not None else 0.0
-        if entry is not None and left > 0:
+        if entry is not None and (left := ttl - entry.age(self._wall())) > 0:
             await self._shared.put(_PREFIX + draft.key, encode_entry(entry), left)
         if draft.locked:
             await self._shared.remove(_PREFIX + b"lead:" + draft.key)

@@ -205,16 +205,16 @@ def replicas(document: Document, count: int, **options: Any) -> Iterator[list[Ga
         yield gateways
 
 
-async def test_two_replicas_keep_one_rate(server: Server) -> None:
-    rate, burst = 100, 150
+@pytest.mark.parametrize("rate,burst", [(1000, 1500), (100, 150)])
+async def test_two_replicas_keep_one_rate(server: Server, rate: int, burst: int) -> None:
     document = shared(server, tiers={"free": {"rate": f"{rate}/min", "burst": burst}})
     with replicas(document, 2) as gateways:
         answers, window = await spend(gateways, "free", 8.0, 32)
         check_bound(answers, window, rate, burst)
 
 
-async def test_f34_a_rate_holds_while_scripts_are_flushed(server: Server) -> None:
-    cost = 0.5
+@pytest.mark.parametrize("cost", [0.5, 2.0])
+async def test_f34_a_rate_holds_while_scripts_are_flushed(server: Server, cost: float) -> None:
     routes = [{"path": "/v1/chat/completions", "cost": cost}]
     document = shared(server, tiers={"free": {"rate": "1000/min", "burst": 500}}, routes=routes)
     with replicas(document, 2) as gateways:

@@ -101,12 +101,12 @@ async def test_model_calls_do_not_notice(tmp_path: Path) -> None:
     caller = {"tier": "open", "keys": [{"sha256": sha256(KEY.encode()).hexdigest()}]}
     document = config(models={MODEL: {"backend": "echo"}}, consumers={"bench": caller})
     with running_gateway(document, folder=tmp_path) as gateway:
-        await compare(gateway, 0.0)
-        assert await compare(gateway, 0.1) <= 1.1
+        assert (await compare(gateway, 0.0))["p50"] < 5
+        assert (await compare(gateway, 0.1))["p99"] <= 1.1
 
 
-async def compare(gateway: Gateway, delay: float) -> float:
-    """How much longer the slowest hundredth of the calls of a model takes that answers after `delay` seconds."""
+async def compare(gateway: Gateway, delay: float) -> dict[str, float]:
+    """By percentile: how much longer calls of a model take that answers after `delay` seconds."""
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "echo": {"delay": delay}})
     quiet, asked = [], []
     for _ in range(5):
@@ -119,7 +119,7 @@ async def compare(gateway: Gateway, delay: float) -> float:
         before, meanwhile = (sorted(run[name] for run in runs)[2] * 1000 for runs in (quiet, asked))
         ratios[name] = meanwhile / before
         print(f"{delay:g} s, {name}: {before:.2f} ms alone, {meanwhile:.2f} ms with analytics ({ratios[name]:.2f}x)")
-    return ratios["p99"]
+    return ratios
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,6 @@
 """A question and its answer: groups of figures, the largest first, beside those of the time before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import add
 from typing import Any, Generic, TypeVar
@@ -42,9 +42,9 @@ class _Reading:
         self._kind = kind
         self._question = question
         self._window = window
-        self._opinions: dict[Group, Opinions] = {}
+        self._opinions: Mapping[Group, Opinions] = {}
         if kind.has_opinions:
-            self._opinions.update(read_opinions(connection, question, window))
+            self._opinions = read_opinions(connection, question, window)
 
     def tell_all(self) -> Any:
         """The figures of all groups together, None where nothing was asked."""
@@ -62,10 +62,10 @@ class _Reading:
         return groups, len(sizes) - len(groups)
 
     def tell(self, groups: Sequence[Group], are_some: bool) -> dict[Group, Any]:
-        """The figures of each of the groups that there was anything of."""
+        """The figures of each of the groups that there was anything of; `are_some`: there are others."""
         width = len(self._question.by)
-        among = {group[:width]: None for group in groups}
-        sums = self._read(among=tuple(among)) if are_some else self._read()
+        among = tuple(dict.fromkeys(group[:width] for group in groups)) if are_some else ()
+        sums = self._read(among=among)
         return {group: self._make(sums[group], self._opinions.get(group, ())) for group in groups if group in sums}
 
     def _read(self, **changes: Any) -> Sums:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import tempfile
 import time
 from pathlib import Path
@@ -220,9 +221,10 @@ async def test_two_choices_leave_a_slow_endpoint_alone(stage: Stage) -> None:
     slow: list[int] = []
     urls = [f"http://127.0.0.1:{(await stage.site.upstream(dawdle)).port}", await stage.upstream(WHOLE)]
     await stage.start(document(*urls, balance="p2c"))
+    random.seed(1)  # until both are known it is tossed for
     for _ in range(30):
         assert (await stage.ask(body=BODY)).status == 200
-    assert len(slow) <= 12, "until the other is known it is tossed for"
+    assert len(slow) <= 5
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
