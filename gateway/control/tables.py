@@ -24,7 +24,7 @@ from sqlalchemy import (
 from gateway.control.analytics.measures import COUNTS, DIMENSIONS, MEASURES
 from gateway.journal import Closed, Opened
 
-REVISION = "0009_failed"  # the newest of migrations/versions
+REVISION = "0010_feedback"  # the newest of migrations/versions
 
 GOOD = ("complete", "answered", "answered_free")  # outcomes that are no error, the most frequent first
 
@@ -80,8 +80,12 @@ feedback = Table(  # what people or programs think of answers
     Column("label", Text, nullable=False),
     Column("comment", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
+    # of the request, for analytics; 0: it is not looked up yet
+    Column("of_started", BigInteger, nullable=False, server_default="0"),
+    *[Column(f"of_{name}", Text, nullable=False, server_default="") for name in DIMENSIONS],
 )
 Index("feedback_request", feedback.c.request)
+Index("feedback_started", feedback.c.of_started)
 
 rollups = Table(  # what requests add up to, by hour and by day, with consumers told apart and without
     "rollups",

@@ -5,12 +5,13 @@ from operator import add
 from typing import Any
 
 import msgspec
-from sqlalchemy import CTE, BigInteger, ColumnElement, Connection, FromClause, Select, cast, func, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Select, cast, func, select, tuple_
 
-from gateway.control.analytics.measures import DIMENSIONS, GRAINS, PRIVATE
+from gateway.control.analytics.measures import GRAINS, PRIVATE
+from gateway.control.analytics.opinions import select_opinions
 from gateway.control.analytics.window import Bucket, Span, Window, find_bucket
 from gateway.control.api.scope import Scope
-from gateway.control.tables import feedback, requests, rollups
+from gateway.control.tables import rollups
 
 _MOST = 50_000  # rows that are fetched: what is beyond is told apart too finely to be read by anybody
 
@@ -62,7 +63,7 @@ def read_sums(connection: Connection, question: Question, window: Window) -> Sum
 
 def read_opinions(connection: Connection, question: Question, window: Window) -> dict[Group, list[Any]]:
     """By group: (label, how many, sum of scores) of the feedback on requests of that time."""
-    given = _join_feedback(window)
+    given = select_opinions(window)
     grain = GRAINS["hour" if question.bucket == "hour" else "day"]
     by = [given.c[name] for name in question.by]
     if question.bucket:
@@ -73,14 +74,6 @@ def read_opinions(connection: Connection, question: Question, window: Window) ->
     for *group, label, count, score in connection.execute(query):
         found.setdefault(_name(tuple(group), question.bucket), []).append((label, int(count), float(score)))
     return found
-
-
-def _join_feedback(window: Window) -> CTE:
-    """Each feedback with its request: found by the feedback, which is little, and not by the time of requests."""
-    started = requests.c.started + 0
-    columns = [feedback.c.label, feedback.c.score, requests.c.started, *[requests.c[name] for name in DIMENSIONS]]
-    joined = select(*columns).join(requests, requests.c.id == feedback.c.request)
-    return joined.where(started >= window.begin, started < window.end).cte("given").prefix_with("MATERIALIZED")
 
 
 def _gather(sums: Sums, rows: Iterable[Any], question: Question) -> None:

@@ -1,4 +1,5 @@
-"""Keeps the roll-ups while control runs: folds what waits, rebuilds what is due, forgets old hours.
+"""Keeps what analytics read while control runs: folds what waits, looks up what feedback is
+about, rebuilds what is due, forgets old hours.
 
 It takes a twentieth of one core at most: the more there is to fold, the longer it waits, and the more requests of one
 kind it meets at once.
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.control.analytics.fold import find_due, fold, forget_hours, make_due, rebuild
 from gateway.control.analytics.measures import DAY, HOUR
+from gateway.control.analytics.opinions import keep_abouts
 from gateway.control.analytics.window import HOURS_KEPT
 from gateway.control.store import Store
 from gateway.control.tables import rollup_queue
@@ -50,8 +52,9 @@ class Roller:
         self._thread.shutdown()
 
     def _step(self) -> None:
-        """Fold everything, rebuild one day, and at the first time in an hour forget."""
+        """Fold everything, look feedback up, rebuild one day, and at the first time in an hour forget."""
         fold_all(self._store)
+        keep_abouts(self._store)
         with self._store.reading.connect() as connection:
             due = find_due(connection)
         if due:

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from gateway.control.analytics import roller as module
 from gateway.control.analytics.fold import make_due
 from gateway.control.analytics.roller import Roller, rebuild_all
 from gateway.control.store import Store
-from gateway.control.tables import rollups
+from gateway.control.tables import feedback, rollups
 from gateway.tasks import spawn
 from tests.gateway.control.analytics.month import DAY, make_requests, write
 from tests.gateway.control.records import NOON
@@ -35,6 +35,11 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
+def find_about(store: Store) -> int:
+    with store.reading.connect() as connection:
+        return int(connection.scalar(select(feedback.c.of_started)) or 0)
+
+
 def count(store: Store, grain: str = "day") -> int:
     wanted = select(func.sum(rollups.c.requests)).where(rollups.c.grain == grain, rollups.c.is_private)
     with store.reading.connect() as connection:
@@ -53,6 +58,19 @@ async def test_what_is_stored_is_soon_rolled_up(store: Store) -> None:
         await until(lambda: count(store) == 120)
         write(store, make_requests(30, prefix="more"))
         await until(lambda: count(store) == 150)
+
+
+async def test_feedback_is_looked_up_once_its_request_is_stored(store: Store) -> None:
+    (made,) = make_requests(1)
+    said = {"id": "f", "request": made.opened.id, "consumer": "c1", "score": 1.0, "label": "", "comment": "",
+            "created": 1}  # fmt: skip
+    async with rolling(store):
+        with store.writing.begin() as connection:
+            connection.execute(insert(feedback), said)
+        await asyncio.sleep(0.1)
+        assert find_about(store) == 0
+        write(store, [made])
+        await until(lambda: find_about(store) == made.opened.started)
 
 
 async def test_what_is_due_is_rebuilt_and_old_hours_are_forgotten(store: Store) -> None:
