@@ -1,44 +1,49 @@
 """How a batch is written: SQL text made once from the tables for each database, and tuples below it.
 
-SQLAlchemy's own handling of parameters costs more than the insert itself; the rest of control uses Core.
+SQLAlchemy's own handling of parameters costs more than the insert itself; the rest of control uses Core. Requests are
+handled by columns: one of which nothing in a batch makes use, as a third of them, is not bound row by row.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection
+from sqlalchemy import Boolean, Connection, Text, bindparam, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.control.analytics.fold import queue_rows
+from gateway.control.analytics.tally import Columns
 from gateway.control.audit.failures import count_failures
-from gateway.control.batch import Batch, Row
+from gateway.control.batch import Batch
 from gateway.control.bulk import copy_rows
 from gateway.control.insertion import Insert, insert_into
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
+_SHAPES = 100  # of inserts that are kept
 
-def _pick(record: type[Struct]) -> Callable[[Row], Row]:
-    """What a row holds of the fields of a record."""
+
+def _pick(record: type[Struct]) -> Callable[[Columns], Columns]:
+    """What the table holds of the fields of a record."""
     fields = [field.name for field in structs.fields(record)]
     return itemgetter(*[fields.index(name) for name in column_names(record)])
 
 
 _of_opened, _of_closed = _pick(Opened), _pick(Closed)
+_nullable = [column.nullable for column in requests.columns]
+_truth = [isinstance(column.type, Boolean) for column in requests.columns]
 
 
 def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
     """Write everything in `batch`, within the caller's transaction."""
     texts = _compile(connection.dialect.name)
-    last, plain = (writer,), structs.astuple
-    finished = [_of_opened(plain(closed.opened)) + _of_closed(plain(closed)) + last for closed in batch.finished]
     usage = [(writer, *month, units) for month, units in batch.usage.items()]
-    if finished:
-        _WRITERS[connection.dialect.name](connection, texts.requests, finished)
-        queue_rows(connection, finished)
+    if batch.finished:
+        columns = _transpose(batch.finished, writer)
+        _WRITERS[connection.dialect.name](connection, columns)
+        queue_rows(connection, columns)
         count_failures(connection, batch.finished)
     for statement, rows in (
         (texts.contents, batch.contents),
@@ -52,10 +57,15 @@ def write_batch(connection: Connection, batch: Batch, writer: str) -> None:
             connection.exec_driver_sql(statement, rows)
 
 
+def _transpose(finished: Sequence[Closed], writer: str) -> Columns:
+    opened = [*zip(*[structs.astuple(closed.opened) for closed in finished], strict=True)]
+    closed = [*zip(*map(structs.astuple, finished), strict=True)]
+    return (*_of_opened(opened), *_of_closed(closed), (writer,) * len(finished))
+
+
 class _Texts(NamedTuple):
     """The statements of a batch."""
 
-    requests: str
     contents: str
     open: str
     usage: str
@@ -77,7 +87,6 @@ def _compile(dialect: str) -> _Texts:
     replaced = {column.name: opened.excluded[column.name] for column in open_requests.columns if column.name != "id"}
     added = {"units": writer_usage.c.units + usage.excluded.units}
     return _Texts(
-        requests=text(insert_into(dialect, requests).on_conflict_do_nothing()),
         contents=text(insert_into(dialect, contents).on_conflict_do_nothing()),
         open=text(opened.on_conflict_do_update(index_elements=["id"], set_=replaced)),
         usage=text(usage.on_conflict_do_update(index_elements=list(writer_usage.primary_key), set_=added)),
@@ -88,15 +97,32 @@ def _compile(dialect: str) -> _Texts:
     )
 
 
-def _insert_rows(connection: Connection, statement: str, rows: list[Row]) -> None:
-    connection.exec_driver_sql(statement, rows)
+@lru_cache(_SHAPES)
+def _compile_insert(is_held: tuple[bool, ...]) -> str:
+    """SQLite's insert of requests; what is held by none of them stands in it as it is: empty."""
+    values: dict[str, Any] = {
+        column.name: bindparam(None) if held else literal_column("''" if isinstance(column.type, Text) else "0")
+        for column, held in zip(requests.columns, is_held, strict=True)
+    }
+    statement = sqlite.insert(requests).inline().on_conflict_do_nothing().values(values)
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
-def _copy_rows(connection: Connection, _: str, rows: list[Row]) -> None:
-    copy_rows(connection, requests, rows, "DO NOTHING")
+def _insert_rows(connection: Connection, columns: Columns) -> None:
+    is_held = tuple([nullable or any(values) for nullable, values in zip(_nullable, columns, strict=True)])
+    held = [
+        map(int, values) if truth else values  # sqlite3 knows int at once, and looks for adapters of bool
+        for values, truth, is_one in zip(columns, _truth, is_held, strict=True)
+        if is_one
+    ]
+    connection.exec_driver_sql(_compile_insert(is_held), [*zip(*held, strict=True)])
 
 
-_WRITERS: dict[str, Callable[[Connection, str, list[Row]], None]] = {"sqlite": _insert_rows, "postgresql": _copy_rows}
+def _copy_rows(connection: Connection, columns: Columns) -> None:
+    copy_rows(connection, requests, zip(*columns, strict=True), "DO NOTHING")
+
+
+_WRITERS: dict[str, Callable[[Connection, Columns], None]] = {"sqlite": _insert_rows, "postgresql": _copy_rows}
 
 
 def _last_uses(batch: Batch) -> list[tuple[int, str, str]]:

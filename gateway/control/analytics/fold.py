@@ -5,16 +5,15 @@ transaction of its own, adds some of these to the roll-ups and removes them. Wha
 caller's transaction of `store.writing`.
 """
 
-from collections.abc import Iterable, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 from sqlalchemy.dialects import sqlite
 
 from gateway.control.analytics.measures import DAY, MEASURES
-from gateway.control.analytics.tally import SOURCE, Entries, merge, pack, spread, tally, unpack
+from gateway.control.analytics.tally import SOURCE, Columns, Entries, merge, pack, spread, tally, unpack
 from gateway.control.bulk import copy_rows
 from gateway.control.store import Store
 from gateway.control.tables import requests, rollup_due, rollup_queue, rollups
@@ -30,9 +29,9 @@ _CONFLICT = "({}) DO UPDATE SET {}".format(
 _pick = itemgetter(*[[column.name for column in requests.columns].index(name) for name in SOURCE])
 
 
-def queue_rows(connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-    """`rows` of `requests`, whole and in its columns' order, are being stored."""
-    if entries := tally(map(_pick, rows)):
+def queue_rows(connection: Connection, columns: Columns) -> None:
+    """Requests are being stored: all columns of their table in order, each of all rows."""
+    if entries := tally(_pick(columns)):
         connection.execute(insert(rollup_queue), {"entries": pack(entries)})
 
 
@@ -109,7 +108,7 @@ def _tally_day(connection: Connection, day: int) -> _Found:
     entries: Entries = {}
     count = 0
     for rows in connection.execution_options(yield_per=_ROWS).execute(wanted).partitions():
-        merge(entries, tally(rows))
+        merge(entries, tally([*zip(*rows, strict=True)]))
         count += len(rows)
     return _Found(entries, count)
 

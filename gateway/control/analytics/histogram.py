@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
+from math import ceil
 
 STEPS = 80
 WIDTH = STEPS // 2  # columns of one histogram
@@ -20,7 +21,7 @@ PLACES = [(step // 2, 1 << _HALF * (step % 2)) for step in range(STEPS)]
 """Of each step its column, and what one request adds to it."""
 
 
-find_step: Callable[[int], int] = partial(bisect_right, _BOUNDS)
+find_step: Callable[[int], int] = partial(bisect_right, [ceil(bound) for bound in _BOUNDS])
 """Of microseconds: 0 is for less than a millisecond, the last step for everything that is longer."""
 
 

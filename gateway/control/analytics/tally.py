@@ -1,12 +1,13 @@
-"""Rows of requests in, what they add to the roll-ups out. Pure.
+"""Requests in, by columns, what they add to the roll-ups out. Pure.
 
 Requests are added up by hour and all dimensions: an `Entry` for each combination that occurs. What a coarser
 roll-up gets is made of entries later, by `spread`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from operator import add
+from collections.abc import Sequence
+from itertools import compress
+from operator import add, itemgetter
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from gateway.control.analytics.measures import (
     PRIVATE,
 )
 
-Row = tuple[Any, ...]
+Columns = Sequence[Sequence[Any]]  # each of all requests
 Key = tuple[Any, ...]  # when it began (unix microseconds), then DIMENSIONS
 Entries = dict[Key, list[int]]  # MEASURES by key
 
@@ -49,21 +50,31 @@ _STREAMS, _HITS, _RETRIES, _UNPRICED, _ESTIMATED, _TIMED = (
 _TIMED_TOKENS = _AT["timed_tokens"]
 _DURATION = [(_AT[DURATIONS[0]] + column, one) for column, one in PLACES]
 _FIRST_TOKEN = [(_AT[FIRST_TOKENS[0]] + column, one) for column, one in PLACES]
-_FREE = ("refused", "upstream_rejected")
+_FREE = ("refused", "upstream_rejected")  # where nothing was charged, the model may be any name that somebody made up
 _HIDDEN = [name in PRIVATE for name in DIMENSIONS]
 _MODEL = DIMENSIONS.index("model")
+_MEASURED = SOURCE.index("outcome")
+_TOKENS_OUT, _TIMES, _TOTAL, _FIRST = (
+    SOURCE.index(name) - _MEASURED for name in ("tokens_out", "queue_us", "total_us", "first_token_us")
+)
 _EMPTY = [0] * len(MEASURES)
 
 
-def tally(rows: Iterable[Row]) -> Entries:
-    """`rows` are tuples of SOURCE."""
-    groups: dict[tuple[int, Row], list[Row]] = defaultdict(list)
-    for row in rows:
-        named = row[1:9]
-        if row[9] in _FREE and not row[10]:  # nothing was charged: the model may be any name that somebody made up
-            named = (*named[:_MODEL], "", *named[_MODEL + 1 :])
-        groups[row[0] // HOUR, named].append(row)
-    return {(hour * HOUR, *named): _sum_up(group) for (hour, named), group in groups.items()}
+def tally(columns: Columns) -> Entries:
+    """`columns` are those of SOURCE."""
+    started, *dimensions = columns[:_MEASURED]
+    measured = columns[_MEASURED:]
+    outcomes, units = measured[:2]
+    if any(map(outcomes.count, _FREE)):
+        known = zip(dimensions[_MODEL], outcomes, units, strict=True)
+        dimensions[_MODEL] = ["" if outcome in _FREE and not charged else name for name, outcome, charged in known]
+    hours = [moment - moment % HOUR for moment in started]
+    groups: dict[Key, list[int]] = defaultdict(list)
+    for place, key in enumerate(zip(hours, *dimensions, strict=True)):
+        groups[key].append(place)
+    if len(groups) == 1:
+        return {key: _sum_up(measured) for key in groups}
+    return {key: _sum_up(_choose(measured, places)) for key, places in groups.items()}
 
 
 def merge(into: Entries, more: Entries) -> None:
@@ -97,14 +108,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[tuple[int | str, ...], list[int]]]).decode
 
 
-def _sum_up(rows: list[Row]) -> list[int]:
-    """By columns: a sum over many rows costs what one addition does."""
+def _choose(columns: Columns, places: Sequence[int]) -> Columns:
+    if len(places) == 1:
+        return [(values[places[0]],) for values in columns]
+    return [*map(itemgetter(*places), columns)]
+
+
+def _sum_up(columns: Columns) -> list[int]:
+    """By columns: a sum over many requests costs what one addition does."""
     entry = _EMPTY.copy()
-    outcomes, units, costs, *columns = [*zip(*rows, strict=True)][9:]
-    tokens_in, tokens_out, cached, received, sent, errors, finishes, streams, caches, retries, sources = columns[:11]
-    entry[0] = len(rows)
-    for outcome in outcomes:
-        if (at := _OUTCOME.get(outcome)) is not None:
+    outcomes, units, costs, tokens_in, tokens_out, cached, received, sent = columns[:8]
+    errors, finishes, streams, caches, retries, sources = columns[8:_TIMES]
+    entry[0], complete = len(outcomes), outcomes.count("complete")
+    entry[_OUTCOME["complete"]] = complete
+    for outcome in outcomes if complete < len(outcomes) else ():
+        if outcome != "complete" and (at := _OUTCOME.get(outcome)) is not None:
             entry[at] += 1
     for error in filter(None, errors):
         if (at := _CLASS.get(error // 100)) is not None:
@@ -119,19 +137,19 @@ def _sum_up(rows: list[Row]) -> list[int]:
         costs = tuple(filter(None, costs))
     summed = (units, costs, tokens_in, tokens_out, cached, received, sent)
     entry[_UNITS : _UNITS + len(summed)] = map(sum, summed)
-    timed = rows if outcomes.count("complete") == len(rows) else [row for row in rows if row[9] == "complete"]
-    if timed:
-        _time(entry, timed)
+    if complete == len(outcomes):
+        _time(entry, columns)
+    elif complete:
+        is_complete = [outcome == "complete" for outcome in outcomes]
+        _time(entry, [tuple(compress(values, is_complete)) for values in columns])
     return entry
 
 
-def _time(entry: list[int], rows: list[Row]) -> None:
-    columns = [*zip(*rows, strict=True)]
-    times = columns[SOURCE.index("queue_us") :]
-    entry[_TIMED] = len(rows)
-    entry[_TIMED_TOKENS] = sum(columns[SOURCE.index("tokens_out")])
+def _time(entry: list[int], columns: Columns) -> None:
+    times = columns[_TIMES:]
+    entry[_TIMED], entry[_TIMED_TOKENS] = len(columns[0]), sum(columns[_TOKENS_OUT])
     entry[_QUEUE : _QUEUE + len(times)] = map(sum, times)
-    for places, durations in ((_DURATION, times[6]), (_FIRST_TOKEN, filter(None, times[3]))):
+    for places, durations in ((_DURATION, columns[_TOTAL]), (_FIRST_TOKEN, filter(None, columns[_FIRST]))):
         for step, count in Counter(map(find_step, durations)).items():
             at, one = places[step]
             entry[at] += one * count
