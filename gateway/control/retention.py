@@ -40,6 +40,7 @@ class Retention:
                 removed = _remove(connection, _oldest().where(requests.c.started < self._before(limits.retention)))
                 self.removed[AGE] += removed
                 busy |= removed == _BATCH
+                busy |= _remove_feedback(connection, self._before(limits.retention)) == _BATCH
             if limits.retention_contents:
                 busy |= _remove_contents(connection, self._before(limits.retention_contents)) == _BATCH
             if not self._store.is_shared and limits.size and used_bytes(connection) > limits.size:
@@ -108,6 +109,15 @@ def _remove(connection: Connection, query: Select[tuple[str]]) -> int:
         connection.execute(delete(contents).where(contents.c.id.in_(ids)))
         connection.execute(delete(feedback).where(feedback.c.request.in_(ids)))
         connection.execute(delete(requests).where(requests.c.id.in_(ids)))
+    return len(ids)
+
+
+def _remove_feedback(connection: Connection, before: int) -> int:
+    """What is left of requests that went while it was said, or that never came."""
+    old = select(feedback.c.id).where(feedback.c.of_started < before, feedback.c.created < before)
+    ids = connection.scalars(old.limit(_BATCH)).all()
+    if ids:
+        connection.execute(delete(feedback).where(feedback.c.id.in_(ids)))
     return len(ids)
 
 

@@ -1,16 +1,17 @@
-"""How a batch is written: SQL text made once from the tables for each database, and tuples below it.
+"""How a batch is written: SQL text made from the tables, and tuples below it.
 
 SQLAlchemy's own handling of parameters costs more than the insert itself; the rest of control uses Core. Requests are
-handled by columns: one of which nothing in a batch makes use, as a third of them, is not bound row by row.
+handled by columns: what no request of a batch makes use of, often a third of them, SQLite is not told row by row.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
+from itertools import compress
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct, structs
-from sqlalchemy import Boolean, Connection, Text, bindparam, literal_column
+from sqlalchemy import Boolean, Connection, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.control.analytics.fold import queue_rows
@@ -22,8 +23,6 @@ from gateway.control.insertion import Insert, insert_into
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
-_SHAPES = 100  # of inserts that are kept
-
 
 def _pick(record: type[Struct]) -> Callable[[Columns], Columns]:
     """What the table holds of the fields of a record."""
@@ -32,6 +31,8 @@ def _pick(record: type[Struct]) -> Callable[[Columns], Columns]:
 
 
 _of_opened, _of_closed = _pick(Opened), _pick(Closed)
+_names = ", ".join(f'"{column.name}"' for column in requests.columns)
+_empty = ["''" if isinstance(column.type, Text) else "0" for column in requests.columns]
 _nullable = [column.nullable for column in requests.columns]
 _truth = [isinstance(column.type, Boolean) for column in requests.columns]
 
@@ -97,25 +98,14 @@ def _compile(dialect: str) -> _Texts:
     )
 
 
-@lru_cache(_SHAPES)
-def _compile_insert(is_held: tuple[bool, ...]) -> str:
-    """SQLite's insert of requests; what is held by none of them stands in it as it is: empty."""
-    values: dict[str, Any] = {
-        column.name: bindparam(None) if held else literal_column("''" if isinstance(column.type, Text) else "0")
-        for column, held in zip(requests.columns, is_held, strict=True)
-    }
-    statement = sqlite.insert(requests).inline().on_conflict_do_nothing().values(values)
-    return str(statement.compile(dialect=sqlite.dialect()))
-
-
 def _insert_rows(connection: Connection, columns: Columns) -> None:
-    is_held = tuple([nullable or any(values) for nullable, values in zip(_nullable, columns, strict=True)])
-    held = [
-        map(int, values) if truth else values  # sqlite3 knows int at once, and looks for adapters of bool
-        for values, truth, is_one in zip(columns, _truth, is_held, strict=True)
-        if is_one
+    is_held = [nullable or any(values) for nullable, values in zip(_nullable, columns, strict=True)]
+    marks = ", ".join(["?" if held else empty for held, empty in zip(is_held, _empty, strict=True)])
+    plain = [  # sqlite3 knows int at once, and looks for adapters of bool
+        map(int, values) if truth else values for values, truth in zip(columns, _truth, strict=True)
     ]
-    connection.exec_driver_sql(_compile_insert(is_held), [*zip(*held, strict=True)])
+    rows = [*zip(*compress(plain, is_held), strict=True)]
+    connection.exec_driver_sql(f"INSERT INTO requests ({_names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
 
 
 def _copy_rows(connection: Connection, columns: Columns) -> None:

@@ -5,7 +5,6 @@ alone: no replica migrates it under another.
 """
 
 import os
-import sys
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -23,9 +22,8 @@ _POSTGRES: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # ms: a host that is gone is noticed
-    "prepare_threshold": sys.maxsize,  # of batches alone: what is asked is planned by the values it is asked with
     "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s -c timezone=UTC "
-    "-c random_page_cost=1.1",  # of discs without heads: else the time's index is read through for one project's rows
+    "-c random_page_cost=1.1",  # discs have no heads: else a project's rows are looked for among all others
 }
 
 

@@ -59,7 +59,8 @@ def make_million(location: str, end: int | None = None) -> Store:
     fill(store, Traces(ROWS, 30.0, end or time.time_ns() // 1000, consumers=500, projects=12, seed=1))
     began = time.monotonic()
     fold_all(store)
-    keep_abouts(store)
+    while keep_abouts(store):
+        pass
     print(f"\n{store.reading.dialect.name}: {ROWS:,} requests rolled up in {time.monotonic() - began:.1f} s")
     if store.is_shared:  # as its autovacuum would in a minute
         with store.reading.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -30,9 +30,8 @@ _pick = itemgetter(*[[column.name for column in requests.columns].index(name) fo
 
 
 def queue_rows(connection: Connection, columns: Columns) -> None:
-    """Requests are being stored: all columns of their table in order, each of all rows."""
-    if entries := tally(_pick(columns)):
-        connection.execute(insert(rollup_queue), {"entries": pack(entries)})
+    """Some requests are being stored: `columns` are those of their table, all and in order."""
+    connection.execute(insert(rollup_queue), {"entries": pack(tally(_pick(columns)))})
 
 
 def fold(connection: Connection, most: int = _ENTRIES) -> bool:

@@ -1,5 +1,5 @@
-"""Keeps what analytics read while control runs: folds what waits, looks up what feedback is
-about, rebuilds what is due, forgets old hours.
+"""Keeps what analytics read while control runs: folds what waits, rebuilds what is due, forgets
+old hours, looks up what feedback is about.
 
 It takes a twentieth of one core at most: the more there is to fold, the longer it waits, and the more requests of one
 kind it meets at once.
@@ -52,9 +52,8 @@ class Roller:
         self._thread.shutdown()
 
     def _step(self) -> None:
-        """Fold everything, look feedback up, rebuild one day, and at the first time in an hour forget."""
+        """Fold everything, rebuild one day, at the first time in an hour forget; look some feedback up."""
         fold_all(self._store)
-        keep_abouts(self._store)
         with self._store.reading.connect() as connection:
             due = find_due(connection)
         if due:
@@ -64,12 +63,13 @@ class Roller:
             with self._store.writing.begin() as connection:
                 forget_hours(connection, now - HOURS_KEPT - DAY)
             self._hour = now // HOUR
+        keep_abouts(self._store)
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()
         if now - self._complained >= _QUIET:
             self._complained = now
-            _log.warning("the roll-ups are behind, as the store does not take them: %s", error)
+            _log.warning("what analytics read is behind, as the store does not take it: %s", error)
 
 
 def fold_all(store: Store) -> None:

@@ -56,6 +56,25 @@ def test_the_old_go_and_what_hangs_on_them(any_store: Store) -> None:
         assert connection.scalar(select(func.count()).select_from(rollup_queue)), "sums stay"
 
 
+def test_feedback_goes_that_no_request_came_for(any_store: Store) -> None:
+    fill(any_store, 1, NOON - DAY, HOUR)
+    said = {"consumer": "acme", "label": "", "comment": "", "score": 1.0}
+    rows = [
+        {**said, "id": "fresh", "request": "open", "created": NOON - DAY},
+        {**said, "id": "orphan", "request": "lost", "created": NOON - 31 * DAY},
+        {**said, "id": "late", "request": "gone", "created": NOON - 31 * DAY, "of_started": NOON - 32 * DAY},
+    ]
+    with any_store.writing.begin() as connection:
+        for row in rows:
+            connection.execute(insert(feedback), row)
+    prune(Retention(any_store, State(retention=Seconds(30 * 86_400), retention_contents=Seconds(0)), lambda: NOON))
+    with any_store.reading.connect() as connection:
+        assert set(connection.scalars(select(feedback.c.request))) - {"open"} == set(
+            connection.scalars(select(requests.c.id))
+        )
+    assert counts(any_store) == (1, 0, 2)
+
+
 def test_what_was_said_goes_sooner(any_store: Store) -> None:
     fill(any_store, 20, NOON - 10 * DAY, DAY, said="text")
     prune(Retention(any_store, State(retention=Seconds(0), retention_contents=Seconds(5.5 * 86_400)), lambda: NOON))

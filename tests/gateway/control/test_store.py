@@ -57,16 +57,10 @@ def test_reading_goes_on_while_somebody_writes(store: Store) -> None:
         assert reading.execute(select(consumers)).all() == []
 
 
-def test_postgres_plans_a_question_by_its_values_and_a_batch_once(postgres_store: Store) -> None:
+def test_postgres_is_told_what_its_connections_are_for(postgres_store: Store) -> None:
     with postgres_store.reading.connect() as connection:
-        for number in range(20):
-            connection.execute(select(consumers).where(consumers.c.name == f"c{number}"))
-        prepared = "SELECT statement FROM pg_prepared_statements"
-        assert connection.exec_driver_sql(prepared).all() == []
-        rows = [(f"c{number}",) for number in range(20)]
-        connection.exec_driver_sql("DELETE FROM consumers WHERE name = %s", rows)
-        assert len(connection.exec_driver_sql(prepared).all()) == 1
-        assert connection.exec_driver_sql("SHOW random_page_cost").scalar() == "1.1"
+        for name, value in (("random_page_cost", "1.1"), ("lock_timeout", "5s"), ("timezone", "UTC")):
+            assert connection.exec_driver_sql(f"SHOW {name}").scalar() == value
 
 
 def test_nobody_else_may_read_the_file(store: Store, tmp_path: Path) -> None:

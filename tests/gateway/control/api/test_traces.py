@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
+from gateway.control import tables
+from gateway.control.analytics.opinions import keep_abouts
 from gateway.control.api import feedback, house, traces
 from gateway.control.api.call import Caller
 from gateway.control.batch import plan
@@ -235,7 +238,11 @@ async def test_feedback_is_kept_shown_and_replaced(stage: Stage, any_store: Stor
     store_rows(any_store, ROWS[:1])
     path = f"{PATH}/{id}/feedback"
     first = await stage.post(path, {"score": 1, "label": "helpful", "comment": "great"}, status=201)
+    while keep_abouts(any_store):
+        pass
     await stage.post(path, {"score": 0.25, "label": "helpful"}, status=201)
+    with any_store.reading.connect() as connection:
+        assert connection.scalar(select(tables.feedback.c.of_started)) == ROWS[0].opened.started
     await stage.post(path, {"score": 0.5}, status=201)
     said = (await stage.get(f"{PATH}/{id}"))["data"]["feedback"]
     assert sorted((one["label"], one["score"], one["comment"]) for one in said) == [
