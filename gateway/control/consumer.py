@@ -132,6 +132,8 @@ class Consumers:
     def _check(self, consumer: Consumer) -> None:
         if not consumer.name or not consumer.name.isprintable():
             raise DirectoryError("a consumer needs a name of printable characters")
+        if not consumer.project.isprintable():
+            raise DirectoryError("the name of a project is of printable characters")
         if consumer.role and consumer.role not in self.config.roles:
             known = ", ".join(sorted(self.config.roles)) or "none"
             raise DirectoryError(f"there is no role {consumer.role!r}; roles are {known}")

@@ -32,8 +32,7 @@ HEADERS = {"Cache-Control": "private, max-age=60"}
 BUCKETS = ("hour", "day", "week", "month")
 
 _BY = tuple(name for name in DIMENSIONS if name != "period")
-_NO_NUL = r"^[^\x00]*$"  # which PostgreSQL's texts cannot hold
-Name = Annotated[str, msgspec.Meta(max_length=255, pattern=_NO_NUL)]
+Name = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class AnalyticsQuery(Query, frozen=True, kw_only=True):
@@ -61,7 +60,7 @@ class AnalyticsQuery(Query, frozen=True, kw_only=True):
 class CompareQuery(AnalyticsQuery, frozen=True, kw_only=True):
     """`models` names those that are compared: `a,b`; none: all."""
 
-    models: Annotated[str, msgspec.Meta(max_length=1000, pattern=_NO_NUL)] = ""
+    models: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 def _serve(kind: Kind, default: str = "") -> Callable[[Call[AnalyticsQuery, None]], Awaitable[Found]]:

@@ -12,7 +12,7 @@ from gateway.control.api.call import Call, Caller, Found, Listed
 from gateway.control.api.endpoint import ADMIN, Door, Endpoint
 from gateway.control.api.envelope import render, render_error
 from gateway.control.api.house import House
-from gateway.control.api.reading import LONGEST_BODY, read_body, read_query
+from gateway.control.api.reading import LONGEST_BODY, read_body, read_path, read_query
 from gateway.errors import GatewayError
 from gateway.link import door as link
 
@@ -53,7 +53,7 @@ def _serve(endpoint: Endpoint, house: House) -> Handler:
         _check_caller(endpoint, caller)
         query = read_query(endpoint.query, request.query)
         body = None if endpoint.body is None else await read_body(endpoint.body, request)
-        call: Call[Any, Any] = Call(caller, request.match_info, query, body, house, request)
+        call: Call[Any, Any] = Call(caller, read_path(request.match_info), query, body, house, request)
         if endpoint.doors == ADMIN and endpoint.method != "GET":
             result = await house.witness(describe_act(endpoint, call), endpoint.handler(call))
         else:

@@ -29,9 +29,6 @@ class Opinion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def give_feedback(call: Call[Query, Opinion]) -> Found:
     """Said again it replaces what was said: a request that is sent twice counts once."""
     scope, consumer, opinion, now = call.caller.scope(), call.caller.consumer, call.body, call.clock()
-    for name in ("label", "comment"):
-        if "\0" in getattr(opinion, name):
-            raise GatewayError(1214, f"The {name} holds a NUL.", param=name)
 
     def keep(connection: Connection) -> dict[str, Any]:
         row = find_row(connection, scope, call.path["id"])

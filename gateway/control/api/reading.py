@@ -1,7 +1,7 @@
-"""A request's query and body as the shapes of its endpoint."""
+"""A request's path, query and body as the shapes of its endpoint."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,13 @@ _DEPTH = 32
 _find_param = re.compile(r"(?:`\$\.([\w.\-\[\]]+)`|field `([^`]*)`)").search
 
 
+def read_path(parts: Mapping[str, str]) -> Mapping[str, str]:
+    """What stands in the path. Raises GatewayError 1205: nothing has a name that PostgreSQL's texts cannot hold."""
+    if any("\0" in part for part in parts.values()):
+        raise GatewayError(1205, "The path holds a NUL.")
+    return parts
+
+
 def read_query(shape: type[Query], given: MultiMapping[str]) -> Query:
     """Raises GatewayError 1219: a parameter is unknown, stands twice, or has a value that is not allowed."""
     several = frozenset(_lists(shape))
@@ -25,6 +32,8 @@ def read_query(shape: type[Query], given: MultiMapping[str]) -> Query:
         values = given.getall(name)
         if name not in several and len(values) > 1:
             raise GatewayError(1219, f"The parameter {name[:64]!r} stands twice.", param=name[:64])
+        if any("\0" in value for value in values):  # which PostgreSQL's texts cannot hold
+            raise GatewayError(1219, f"The parameter {name[:64]!r} holds a NUL.", param=name[:64])
         plain[name] = values if name in several else values[0]
     try:
         return msgspec.convert(plain, shape, strict=False)
@@ -41,12 +50,25 @@ async def read_body(shape: type[msgspec.Struct], request: web.Request) -> Any:
         raise GatewayError(1208) from None
     body = body or b"{}"
     parse_object(body, _DEPTH)
+    if rb"\u0000" in body and _holds_nul(msgspec.json.decode(body)):
+        raise GatewayError(1214, "The body is not allowed: it holds a NUL, which no text of the store can.")
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
         text, param = _explain(error)
         number = 1213 if "missing required field" in text else 1214
         raise GatewayError(number, f"The body is not allowed: {text}", param=param) from None
+
+
+def _holds_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_holds_nul, (*value, *value.values())))
+        case list():
+            return any(map(_holds_nul, value))
+    return False
 
 
 def _lists(shape: type[Query]) -> Iterable[str]:

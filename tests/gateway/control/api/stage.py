@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.control.api.call import Caller
 from gateway.control.api.door import make_application
-from gateway.control.api.endpoint import Endpoint
+from gateway.control.api.endpoint import Door, Endpoint
 from gateway.control.api.house import House
 from gateway.control.store import Store
 from gateway.settings.schema import Config, Trace
@@ -59,13 +59,15 @@ class Stage:
 
 
 @asynccontextmanager
-async def playing(store: Store, endpoints: tuple[Endpoint, ...], config: Config | None = None) -> AsyncIterator[Stage]:
+async def playing(
+    store: Store, endpoints: tuple[Endpoint, ...], config: Config | None = None, door: Door = "client"
+) -> AsyncIterator[Stage]:
     """The endpoints, served over `store` for the time of the block."""
     stage: Stage
     made = Config(trace=Trace(environment="production")) if config is None else config
     with ThreadPoolExecutor(1) as writer:
         house = House(store, lambda: stage.now, lambda: made, writer, "", _nobody, _nobody, _nobody)
-        application = make_application(endpoints, "client", house, lambda _: "r", lambda *_: stage.caller)
+        application = make_application(endpoints, door, house, lambda _: "r", lambda *_: stage.caller)
         async with TestClient(TestServer(application)) as client:
             stage = Stage(house, client)
             yield stage
