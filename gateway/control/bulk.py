@@ -6,13 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
+from gateway.control.insertion import name_columns
+
 
 def copy_rows(connection: Connection, table: Table, rows: Iterable[Sequence[Any]], conflict: str) -> None:
     """`rows`, in the order of the table's columns; `conflict` is what becomes of one that is there already.
 
     COPY takes a row in a third of the time, but stops at one that is there: so by a table beside it.
     """
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)  # an upgraded table has them in another order
+    columns = name_columns(table)
     beside = f"arriving_{table.name}"
     cursor: Any = connection.connection.cursor()
     failures = connection.dialect.loaded_dbapi.Error

@@ -6,7 +6,7 @@ operator's: there the age alone counts, since its tables do not shrink by a dele
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, Select, delete, func, select, text
+from sqlalchemy import Connection, Engine, Select, Table, delete, func, select, text
 
 from gateway.control.store import Store
 from gateway.control.tables import contents, feedback, requests
@@ -37,12 +37,13 @@ class Retention:
                 return False
             busy = False
             if limits.retention:
-                removed = _remove(connection, _oldest().where(requests.c.started < self._before(limits.retention)))
+                before = self._before(limits.retention)
+                removed = _remove(connection, _oldest().where(requests.c.started < before))
                 self.removed[AGE] += removed
                 busy |= removed == _BATCH
-                busy |= _remove_feedback(connection, self._before(limits.retention)) == _BATCH
+                busy |= _remove_feedback(connection, before)
             if limits.retention_contents:
-                busy |= _remove_contents(connection, self._before(limits.retention_contents)) == _BATCH
+                busy |= _remove_contents(connection, self._before(limits.retention_contents))
             if not self._store.is_shared and limits.size and used_bytes(connection) > limits.size:
                 removed = _remove(connection, _oldest())
                 self.removed[SIZE] += removed
@@ -112,19 +113,21 @@ def _remove(connection: Connection, query: Select[tuple[str]]) -> int:
     return len(ids)
 
 
-def _remove_feedback(connection: Connection, before: int) -> int:
+def _remove_feedback(connection: Connection, before: int) -> bool:
     """What is left of requests that went while it was said, or that never came."""
-    old = select(feedback.c.id).where(feedback.c.of_started < before, feedback.c.created < before)
-    ids = connection.scalars(old.limit(_BATCH)).all()
-    if ids:
-        connection.execute(delete(feedback).where(feedback.c.id.in_(ids)))
-    return len(ids)
+    old = feedback.c.of_started < before, feedback.c.created < before
+    return _remove_some(connection, feedback, select(feedback.c.id).where(*old))
 
 
-def _remove_contents(connection: Connection, before: int) -> int:
+def _remove_contents(connection: Connection, before: int) -> bool:
     """Ids begin with their time in milliseconds."""
     oldest = select(contents.c.id).where(contents.c.id < f"{max(before, 0) // 1000:012x}").order_by(contents.c.id)
-    ids = connection.scalars(oldest.limit(_BATCH)).all()
+    return _remove_some(connection, contents, oldest)
+
+
+def _remove_some(connection: Connection, table: Table, query: Select[tuple[str]]) -> bool:
+    """A batch of the rows with the ids of `query`; whether there may be more."""
+    ids = connection.scalars(query.limit(_BATCH)).all()
     if ids:
-        connection.execute(delete(contents).where(contents.c.id.in_(ids)))
-    return len(ids)
+        connection.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids) == _BATCH

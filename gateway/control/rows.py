@@ -19,7 +19,7 @@ from gateway.control.analytics.tally import Columns
 from gateway.control.audit.failures import count_failures
 from gateway.control.batch import Batch
 from gateway.control.bulk import copy_rows
-from gateway.control.insertion import Insert, insert_into
+from gateway.control.insertion import Insert, insert_into, name_columns
 from gateway.control.tables import column_names, contents, open_requests, requests, writer_usage
 from gateway.journal import Closed, Opened
 
@@ -31,7 +31,7 @@ def _pick(record: type[Struct]) -> Callable[[Columns], Columns]:
 
 
 _of_opened, _of_closed = _pick(Opened), _pick(Closed)
-_names = ", ".join(f'"{column.name}"' for column in requests.columns)
+_names = name_columns(requests)
 _empty = ["''" if isinstance(column.type, Text) else "0" for column in requests.columns]
 _nullable = [column.nullable for column in requests.columns]
 _truth = [isinstance(column.type, Boolean) for column in requests.columns]

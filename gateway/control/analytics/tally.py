@@ -119,11 +119,10 @@ def _sum_up(columns: Columns) -> list[int]:
     entry = _EMPTY.copy()
     outcomes, units, costs, tokens_in, tokens_out, cached, received, sent = columns[:8]
     errors, finishes, streams, caches, retries, sources = columns[8:_TIMES]
-    entry[0], complete = len(outcomes), outcomes.count("complete")
-    entry[_OUTCOME["complete"]] = complete
-    for outcome in outcomes if complete < len(outcomes) else ():
-        if outcome != "complete" and (at := _OUTCOME.get(outcome)) is not None:
-            entry[at] += 1
+    entry[0] = len(outcomes)
+    for outcome in set(outcomes):
+        if (at := _OUTCOME.get(outcome)) is not None:
+            entry[at] = outcomes.count(outcome)
     for error in filter(None, errors):
         if (at := _CLASS.get(error // 100)) is not None:
             entry[at] += 1
@@ -137,6 +136,7 @@ def _sum_up(columns: Columns) -> list[int]:
         costs = tuple(filter(None, costs))
     summed = (units, costs, tokens_in, tokens_out, cached, received, sent)
     entry[_UNITS : _UNITS + len(summed)] = map(sum, summed)
+    complete = entry[_OUTCOME["complete"]]
     if complete == len(outcomes):
         _time(entry, columns)
     elif complete:

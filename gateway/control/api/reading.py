@@ -18,8 +18,8 @@ _find_param = re.compile(r"(?:`\$\.([\w.\-\[\]]+)`|field `([^`]*)`)").search
 
 
 def read_path(parts: Mapping[str, str]) -> Mapping[str, str]:
-    """What stands in the path. Raises GatewayError 1205: nothing has a name that PostgreSQL's texts cannot hold."""
-    if any("\0" in part for part in parts.values()):
+    """What stands in the path. Raises GatewayError 1205: nothing has such a name."""
+    if _holds_nul([*parts.values()]):
         raise GatewayError(1205, "The path holds a NUL.")
     return parts
 
@@ -32,7 +32,7 @@ def read_query(shape: type[Query], given: MultiMapping[str]) -> Query:
         values = given.getall(name)
         if name not in several and len(values) > 1:
             raise GatewayError(1219, f"The parameter {name[:64]!r} stands twice.", param=name[:64])
-        if any("\0" in value for value in values):  # which PostgreSQL's texts cannot hold
+        if _holds_nul(values):
             raise GatewayError(1219, f"The parameter {name[:64]!r} holds a NUL.", param=name[:64])
         plain[name] = values if name in several else values[0]
     try:
@@ -61,6 +61,7 @@ async def read_body(shape: type[msgspec.Struct], request: web.Request) -> Any:
 
 
 def _holds_nul(value: Any) -> bool:
+    """Whether there is one anywhere in it: PostgreSQL's texts cannot hold any."""
     match value:
         case str():
             return "\0" in value

@@ -15,6 +15,12 @@ def opened(id: str, **fields: Any) -> Opened:
     return Opened(id, NOON, "POST", "/v1/chat/completions", "127.0.0.1", "r", 1, **{**known, **fields})
 
 
+def opinion(id: str, request: str, **fields: Any) -> dict[str, Any]:
+    """A row of feedback on the request with this id."""
+    known = {"consumer": "acme", "score": 1.0, "label": "", "comment": "", "created": NOON}
+    return {"id": id, "request": request, **known, **fields}
+
+
 def closed(request: Opened, **fields: Any) -> Closed:
     known: dict[str, Any] = {
         "status": 200, "outcome": "complete", "units": request.reserved, "tokens_in": 7, "tokens_out": 11,

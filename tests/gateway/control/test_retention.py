@@ -10,7 +10,7 @@ from gateway.control.store import Store
 from gateway.control.tables import contents, feedback, requests, rollup_queue
 from gateway.settings.site import State
 from gateway.settings.units import Bytes, Seconds
-from tests.gateway.control.records import NOON, closed, opened
+from tests.gateway.control.records import NOON, closed, opened, opinion
 
 HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
@@ -28,8 +28,7 @@ def fill(store: Store, count: int, begin: int, step: int, said: str = "") -> Non
             batch.contents.append((request.id, said, said))
     with store.writing.begin() as connection:
         write_batch(connection, batch, "w1")
-        opinion = {"consumer": "acme", "label": "", "comment": "", "score": 1.0, "created": NOON}
-        rows = [{**opinion, "id": closed.opened.id, "request": closed.opened.id} for closed in batch.finished]
+        rows = [opinion(closed.opened.id, closed.opened.id) for closed in batch.finished]
         connection.execute(insert(feedback), rows)
 
 
@@ -58,11 +57,10 @@ def test_the_old_go_and_what_hangs_on_them(any_store: Store) -> None:
 
 def test_feedback_goes_that_no_request_came_for(any_store: Store) -> None:
     fill(any_store, 1, NOON - DAY, HOUR)
-    said = {"consumer": "acme", "label": "", "comment": "", "score": 1.0}
     rows = [
-        {**said, "id": "fresh", "request": "open", "created": NOON - DAY},
-        {**said, "id": "orphan", "request": "lost", "created": NOON - 31 * DAY},
-        {**said, "id": "late", "request": "gone", "created": NOON - 31 * DAY, "of_started": NOON - 32 * DAY},
+        opinion("fresh", "open", created=NOON - DAY),
+        opinion("orphan", "lost", created=NOON - 31 * DAY),
+        opinion("late", "gone", created=NOON - 31 * DAY, of_started=NOON - 32 * DAY),
     ]
     with any_store.writing.begin() as connection:
         for row in rows:

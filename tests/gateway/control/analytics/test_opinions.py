@@ -13,7 +13,7 @@ from gateway.control.api.scope import Scope
 from gateway.control.store import Store, open_store
 from gateway.control.tables import feedback, requests
 from tests.gateway.control.analytics.month import DAY, make_requests, write
-from tests.gateway.control.records import NOON
+from tests.gateway.control.records import NOON, opinion
 
 MADE = make_requests(60, days=4)
 MONTH = plan_window(NOON - 30 * DAY, NOON, None, NOON)
@@ -29,10 +29,9 @@ QUESTIONS = [
 
 def say(store: Store, ids: list[str]) -> None:
     rows = [
-        {"id": f"f{id}", "request": id, "consumer": "judge", "score": number % 5 / 4, "label": f"l{number % 3}",
-         "comment": "", "created": NOON}
+        opinion(f"f{id}", id, consumer="judge", score=number % 5 / 4, label=f"l{number % 3}")
         for number, id in enumerate(ids)
-    ]  # fmt: skip
+    ]
     with store.writing.begin() as connection:
         connection.execute(insert(feedback), rows)
 

@@ -14,7 +14,7 @@ from gateway.control.store import Store
 from gateway.control.tables import feedback, rollups
 from gateway.tasks import spawn
 from tests.gateway.control.analytics.month import DAY, make_requests, write
-from tests.gateway.control.records import NOON
+from tests.gateway.control.records import NOON, opinion
 
 
 @asynccontextmanager
@@ -62,11 +62,9 @@ async def test_what_is_stored_is_soon_rolled_up(store: Store) -> None:
 
 async def test_feedback_is_looked_up_once_its_request_is_stored(store: Store) -> None:
     (made,) = make_requests(1)
-    said = {"id": "f", "request": made.opened.id, "consumer": "c1", "score": 1.0, "label": "", "comment": "",
-            "created": 1}  # fmt: skip
     async with rolling(store):
         with store.writing.begin() as connection:
-            connection.execute(insert(feedback), said)
+            connection.execute(insert(feedback), opinion("f", made.opened.id))
         write(store, [made])
         await until(lambda: find_about(store) == made.opened.started)
 

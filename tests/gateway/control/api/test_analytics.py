@@ -17,7 +17,7 @@ from gateway.control.tables import GOOD, feedback
 from gateway.journal import Closed
 from tests.gateway.control.analytics.month import make_requests, write
 from tests.gateway.control.api.stage import ADMIN, Stage, playing
-from tests.gateway.control.records import NOON
+from tests.gateway.control.records import NOON, opinion
 
 MADE = make_requests(600, days=6)
 CALLS = [it for it in MADE if it.opened.operation]
@@ -54,10 +54,9 @@ async def plain_stage(filled: Store) -> AsyncIterator[Stage]:
 def fill(store: Store) -> None:
     write(store, MADE)
     opinions = [
-        {"id": f"f{id}", "request": id, "consumer": "c1", "score": score, "label": "good" if score > 0.5 else "",
-         "comment": "", "created": NOON}
+        opinion(f"f{id}", id, consumer="c1", score=score, label="good" if score > 0.5 else "")
         for id, score in SCORES.items()
-    ]  # fmt: skip
+    ]
     with store.writing.begin() as connection:
         connection.execute(insert(feedback), opinions)
     fold_all(store)
