@@ -202,6 +202,8 @@ def test_a_tier_that_leaves_the_file_takes_its_keys_along(
         (Consumer("acme", role="guest"), "needs one of the tiers"),
         (Consumer("acme", "free", role="ghost"), "no role 'ghost'; roles are developer, guest"),
         (Consumer("acme", "free", addresses=("10.0.0.1/8",)), "not a network"),
+        (Consumer("ac\nme", "free"), "a name of printable characters"),
+        (Consumer("acme", "free", project="a\0"), "name of a project is of printable characters"),
     ],
 )
 def test_consumers_that_cannot_be(directory: Directory, consumer: Consumer, reason: str) -> None:
